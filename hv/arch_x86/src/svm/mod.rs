@@ -1,0 +1,12 @@
+//! AMD-V (SVM) with nested paging: AMD APM vol. 2, chapter 15.
+
+mod enter;
+mod lp;
+mod maps;
+mod probe;
+pub mod vcpu;
+mod vmcb;
+
+pub use lp::LpContext;
+pub use maps::PermissionMaps;
+pub use probe::probe;

@@ -1,0 +1,398 @@
+//! A virtual processor on AMD-V.
+#![expect(unsafe_code, reason = "owns a VMCB that the processor reads and writes by physical address")]
+
+use super::enter::enter;
+use super::lp::{Asid, LpContext};
+use super::vmcb::{Vmcb, VmcbSegment, event, exit, intercept, vintr};
+use crate::msr;
+use crate::vcpu::{Event, Exit, IoAccess, NestedFault, Reg, Segment, SegmentName, SystemReg, TableName};
+use crate::{cpu::RFLAGS_IF, svm::PermissionMaps};
+
+/// What every guest exits for.
+const INTERCEPTS: u64 = intercept::INTR
+    | intercept::NMI
+    | intercept::INIT
+    | intercept::CPUID
+    | intercept::INVD
+    | intercept::HLT
+    | intercept::INVLPGA
+    | intercept::IO
+    | intercept::MSR
+    | intercept::SHUTDOWN
+    | intercept::VMRUN
+    | intercept::VMMCALL
+    | intercept::VMLOAD
+    | intercept::VMSAVE
+    | intercept::STGI
+    | intercept::CLGI
+    | intercept::SKINIT
+    | intercept::MONITOR
+    | intercept::MWAIT
+    | intercept::XSETBV;
+
+/// Value of the PAT after reset (APM vol. 2, 7.8.2).
+const PAT_RESET: u64 = 0x0007_0406_0007_0406;
+/// CR0 after reset: extension type, not write-through, cache disable.
+const CR0_RESET: u64 = 0x6000_0010;
+
+/// A virtual processor. One LP at a time runs it, through `&mut`.
+pub struct Vcpu {
+    vmcb: &'static mut Vmcb,
+    vmcb_physical: u64,
+    /// General-purpose registers, indexed by [`Reg`].
+    regs: [u64; 16],
+    asid: Asid,
+    flush: bool,
+}
+
+impl Vcpu {
+    /// A processor in the reset state, with everything intercepted that `maps` says and no nested tables yet.
+    ///
+    /// # Safety
+    /// `page` is the virtual and `physical` the physical address of the same page, zeroed and owned by this processor
+    /// for ever; `maps_physical` is where the (never freed) maps lie.
+    pub unsafe fn new(page: *mut u8, physical: u64, maps_physical: u64, nested_root: u64) -> Self {
+        // SAFETY: a zeroed page is a valid VMCB, and the caller hands over its only pointer.
+        let vmcb = unsafe { &mut *page.cast::<Vmcb>() };
+        vmcb.intercepts_low = INTERCEPTS as u32;
+        vmcb.intercepts_high = (INTERCEPTS >> 32) as u32;
+        vmcb.iopm_base = maps_physical;
+        vmcb.msrpm_base = maps_physical + PermissionMaps::MSR_OFFSET;
+        vmcb.virtual_interrupt = vintr::MASKING;
+        vmcb.nested_control = 1;
+        vmcb.nested_cr3 = nested_root;
+        vmcb.pat = PAT_RESET;
+        let mut vcpu = Self { vmcb, vmcb_physical: physical, regs: [0; 16], asid: Asid::default(), flush: true };
+        vcpu.reset();
+        vcpu
+    }
+
+    /// Puts the architectural registers into their state after INIT; PAT and nested tables stay.
+    pub fn reset(&mut self) {
+        let v = &mut *self.vmcb;
+        let data = VmcbSegment { selector: 0, attributes: 0x93, limit: 0xFFFF, base: 0 };
+        let table = VmcbSegment { selector: 0, attributes: 0, limit: 0xFFFF, base: 0 };
+        v.segments = [data; 10];
+        v.segments[1] = VmcbSegment { selector: 0xF000, attributes: 0x9B, limit: 0xFFFF, base: 0xFFFF_0000 };
+        v.segments[6] = table;
+        v.segments[7] = VmcbSegment { attributes: 0x82, ..table };
+        v.segments[8] = table;
+        v.segments[9] = VmcbSegment { attributes: 0x8B, ..table };
+        (v.cpl, v.efer) = (0, msr::EFER_SVME);
+        (v.cr0, v.cr2, v.cr3, v.cr4) = (CR0_RESET, 0, 0, 0);
+        (v.dr6, v.dr7) = (0xFFFF_0FF0, 0x400);
+        (v.rflags, v.rip) = (2, 0xFFF0);
+        (v.event_injection, v.interrupt_state) = (0, 0);
+        v.virtual_interrupt = vintr::MASKING;
+        self.regs = [0; 16];
+        self.regs[Reg::Rdx as usize] = u64::from(crate::cpu::cpuid(1, 0).eax);
+        self.flush = true;
+    }
+
+    /// Points CS:IP to page `vector` in real mode, where a startup IPI starts.
+    pub fn start_at_page(&mut self, vector: u8) {
+        self.vmcb.segments[1].selector = u16::from(vector) << 8;
+        self.vmcb.segments[1].base = u64::from(vector) << 12;
+        self.vmcb.rip = 0;
+    }
+
+    /// Runs until the next exit. Physical interrupts stay closed out before and after.
+    ///
+    /// # Safety
+    /// The calling LP is the one of `lp`, enabled; the nested tables give the guest nothing that is the hypervisor's.
+    pub unsafe fn run(&mut self, lp: &mut LpContext) -> Exit {
+        self.prepare_translations(lp);
+        self.vmcb.rax = self.regs[Reg::Rax as usize];
+        self.vmcb.rsp = self.regs[Reg::Rsp as usize];
+        // SAFETY: the VMCB is ours, and the caller vouches for LP and nested tables.
+        unsafe { enter(self.vmcb_physical, self.regs.as_mut_ptr(), lp.host_vmcb) };
+        self.regs[Reg::Rax as usize] = self.vmcb.rax;
+        self.regs[Reg::Rsp as usize] = self.vmcb.rsp;
+        self.vmcb.tlb_control = 0;
+        self.keep_interrupted_event();
+        self.decode_exit()
+    }
+
+    /// A general-purpose register.
+    pub fn reg(&self, reg: Reg) -> u64 {
+        self.regs[reg as usize]
+    }
+
+    /// Sets a general-purpose register.
+    pub fn set_reg(&mut self, reg: Reg, value: u64) {
+        self.regs[reg as usize] = value;
+    }
+
+    /// All general-purpose registers in encoding order.
+    pub fn regs(&mut self) -> &mut [u64; 16] {
+        &mut self.regs
+    }
+
+    /// Instruction pointer.
+    pub fn rip(&self) -> u64 {
+        self.vmcb.rip
+    }
+
+    /// Sets the instruction pointer.
+    pub fn set_rip(&mut self, rip: u64) {
+        self.vmcb.rip = rip;
+    }
+
+    /// Flags.
+    pub fn rflags(&self) -> u64 {
+        self.vmcb.rflags
+    }
+
+    /// Sets the flags; bit 1 stays set.
+    pub fn set_rflags(&mut self, rflags: u64) {
+        self.vmcb.rflags = rflags | 2;
+    }
+
+    /// Current privilege level.
+    pub fn cpl(&self) -> u8 {
+        self.vmcb.cpl
+    }
+
+    /// Whether the guest runs 64-bit code.
+    pub fn is_long_mode_code(&self) -> bool {
+        self.vmcb.efer & msr::EFER_LMA != 0 && self.vmcb.segments[1].attributes & 1 << 9 != 0
+    }
+
+    /// Steps over the intercepted instruction: to where the processor says the next one is, else by `length` bytes.
+    pub fn skip_instruction(&mut self, lp: &LpContext, length: u64) {
+        let v = &mut *self.vmcb;
+        let known = lp.capabilities.next_rip && v.next_rip != 0;
+        v.rip = if known { v.next_rip } else { v.rip.wrapping_add(length) };
+        v.interrupt_state &= !1;
+    }
+
+    /// Whether an interrupt could be delivered at the next entry.
+    pub fn can_take_interrupt(&self) -> bool {
+        self.vmcb.rflags & RFLAGS_IF != 0 && self.vmcb.interrupt_state & 1 == 0 && !self.has_event()
+    }
+
+    /// Whether an event already waits for the next entry.
+    pub fn has_event(&self) -> bool {
+        self.vmcb.event_injection & event::VALID != 0
+    }
+
+    /// Delivers `what` at the next entry, in place of anything that waited.
+    pub fn inject(&mut self, what: Event) {
+        self.vmcb.event_injection = event::VALID
+            | match what {
+                Event::Interrupt(vector) => event::TYPE_INTR | u64::from(vector),
+                Event::Nmi => event::TYPE_NMI | 2,
+                Event::Exception { vector, error_code: None } => event::TYPE_EXCEPTION | u64::from(vector),
+                Event::Exception { vector, error_code: Some(code) } => {
+                    event::TYPE_EXCEPTION | event::ERROR_CODE | u64::from(vector) | u64::from(code) << 32
+                }
+            };
+    }
+
+    /// Asks for [`Exit::InterruptWindow`] as soon as the guest can take an interrupt, or takes the request back.
+    pub fn request_window(&mut self, wanted: bool) {
+        let v = &mut *self.vmcb;
+        let armed = v.virtual_interrupt & vintr::IRQ != 0;
+        if armed == wanted {
+            return;
+        }
+        if wanted {
+            // A virtual interrupt that ignores the TPR: it is never delivered, only intercepted.
+            v.virtual_interrupt |= vintr::IRQ | vintr::IGNORE_TPR | vintr::PRIORITY;
+            v.intercepts_low |= intercept::VINTR as u32;
+        } else {
+            v.virtual_interrupt &= !(vintr::IRQ | vintr::IGNORE_TPR | vintr::PRIORITY);
+            v.intercepts_low &= !(intercept::VINTR as u32);
+        }
+    }
+
+    /// The guest's CR8 (task priority class, 0 to 15).
+    pub fn cr8(&self) -> u8 {
+        (self.vmcb.virtual_interrupt & 0xF) as u8
+    }
+
+    /// Sets the guest's CR8.
+    pub fn set_cr8(&mut self, class: u8) {
+        self.vmcb.virtual_interrupt = self.vmcb.virtual_interrupt & !vintr::TPR | u64::from(class & 0xF);
+    }
+
+    /// Drops every translation of this guest before it runs again.
+    pub fn flush_translations(&mut self) {
+        self.flush = true;
+    }
+
+    /// Sets the difference between the guest's time-stamp counter and the machine's.
+    pub fn set_tsc_offset(&mut self, offset: u64) {
+        self.vmcb.tsc_offset = offset;
+    }
+
+    /// A segment register.
+    pub fn segment(&self, name: SegmentName) -> Segment {
+        let s = &self.vmcb.segments[segment_index(name)];
+        let attributes = s.attributes & 0xFF | (s.attributes & 0xF00) << 4;
+        Segment { base: s.base, limit: s.limit, selector: s.selector, attributes }
+    }
+
+    /// Sets a segment register. SS carries the privilege level with it.
+    pub fn set_segment(&mut self, name: SegmentName, segment: Segment) {
+        let attributes = segment.attributes & 0xFF | segment.attributes >> 4 & 0xF00;
+        self.vmcb.segments[segment_index(name)] =
+            VmcbSegment { selector: segment.selector, attributes, limit: segment.limit, base: segment.base };
+        if name == SegmentName::Ss {
+            self.vmcb.cpl = (segment.attributes >> 5 & 3) as u8;
+        }
+    }
+
+    /// Base and limit of a descriptor table.
+    pub fn table(&self, name: TableName) -> (u64, u16) {
+        let t = &self.vmcb.segments[table_index(name)];
+        (t.base, t.limit as u16)
+    }
+
+    /// Sets base and limit of a descriptor table.
+    pub fn set_table(&mut self, name: TableName, base: u64, limit: u16) {
+        let t = &mut self.vmcb.segments[table_index(name)];
+        (t.base, t.limit) = (base, u32::from(limit));
+    }
+
+    /// A system register, as the guest sees it.
+    pub fn system(&self, reg: SystemReg) -> u64 {
+        let v = &*self.vmcb;
+        match reg {
+            SystemReg::Cr0 => v.cr0,
+            SystemReg::Cr2 => v.cr2,
+            SystemReg::Cr3 => v.cr3,
+            SystemReg::Cr4 => v.cr4,
+            SystemReg::Dr6 => v.dr6,
+            SystemReg::Dr7 => v.dr7,
+            SystemReg::Efer => v.efer & !msr::EFER_SVME,
+            SystemReg::Pat => v.pat,
+            SystemReg::Star => v.star,
+            SystemReg::Lstar => v.lstar,
+            SystemReg::Cstar => v.cstar,
+            SystemReg::Sfmask => v.sfmask,
+            SystemReg::KernelGsBase => v.kernel_gs_base,
+            SystemReg::SysenterCs => v.sysenter_cs,
+            SystemReg::SysenterEsp => v.sysenter_esp,
+            SystemReg::SysenterEip => v.sysenter_eip,
+        }
+    }
+
+    /// Sets a system register. The value is checked by the processor at the next entry ([`Exit::InvalidState`]).
+    pub fn set_system(&mut self, reg: SystemReg, value: u64) {
+        let v = &mut *self.vmcb;
+        match reg {
+            SystemReg::Cr0 => v.cr0 = value,
+            SystemReg::Cr2 => v.cr2 = value,
+            SystemReg::Cr3 => v.cr3 = value,
+            SystemReg::Cr4 => v.cr4 = value,
+            SystemReg::Dr6 => v.dr6 = value,
+            SystemReg::Dr7 => v.dr7 = value,
+            SystemReg::Efer => v.efer = value | msr::EFER_SVME,
+            SystemReg::Pat => v.pat = value,
+            SystemReg::Star => v.star = value,
+            SystemReg::Lstar => v.lstar = value,
+            SystemReg::Cstar => v.cstar = value,
+            SystemReg::Sfmask => v.sfmask = value,
+            SystemReg::KernelGsBase => v.kernel_gs_base = value,
+            SystemReg::SysenterCs => v.sysenter_cs = value,
+            SystemReg::SysenterEsp => v.sysenter_esp = value,
+            SystemReg::SysenterEip => v.sysenter_eip = value,
+        }
+        if matches!(reg, SystemReg::Cr0 | SystemReg::Cr3 | SystemReg::Cr4 | SystemReg::Efer) {
+            self.flush = true;
+        }
+    }
+
+    /// Gives the VP an id whose translations are valid on this LP, a fresh one where a flush is due.
+    fn prepare_translations(&mut self, lp: &mut LpContext) {
+        if self.flush || !lp.is_current(self.asid) {
+            let (asid, flush_all) = lp.assign();
+            self.asid = asid;
+            self.flush = false;
+            self.vmcb.asid = asid.id;
+            self.vmcb.tlb_control = u32::from(flush_all);
+        }
+    }
+
+    /// An event whose delivery the exit cut short is delivered again. A software interrupt is not: its instruction runs
+    /// again, because RIP still points at it.
+    fn keep_interrupted_event(&mut self) {
+        let info = self.vmcb.exit_interrupt_info;
+        let software = info & event::TYPE == event::TYPE_SOFTWARE;
+        self.vmcb.event_injection = if info & event::VALID != 0 && !software { info } else { 0 };
+    }
+
+    fn decode_exit(&self) -> Exit {
+        let v = &*self.vmcb;
+        match v.exit_code {
+            exit::INTR => Exit::Interrupt,
+            exit::CPUID => Exit::Cpuid,
+            exit::MSR if v.exit_info1 & 1 == 0 => Exit::MsrRead,
+            exit::MSR => Exit::MsrWrite,
+            exit::VMMCALL => Exit::Hypercall,
+            exit::HLT => Exit::Hlt,
+            exit::VINTR => Exit::InterruptWindow,
+            exit::NESTED_FAULT => Exit::NestedFault(self.nested_fault()),
+            exit::IO => Exit::Io(self.io_access()),
+            exit::NMI => Exit::Nmi,
+            exit::PAUSE => Exit::Pause,
+            exit::XSETBV => Exit::Xsetbv,
+            exit::INVD | exit::WBINVD => Exit::CacheFlush,
+            exit::SHUTDOWN => Exit::Shutdown,
+            exit::TASK_SWITCH => Exit::TaskSwitch,
+            exit::INVLPGA | exit::VMRUN | exit::VMLOAD..=exit::SKINIT => Exit::VirtualizationInstruction,
+            exit::MONITOR | exit::MWAIT | exit::MWAIT_ARMED => Exit::VirtualizationInstruction,
+            code @ exit::EXCEPTION_FIRST..=exit::EXCEPTION_LAST => Exit::Exception {
+                vector: (code - exit::EXCEPTION_FIRST) as u8,
+                error_code: v.exit_info1 as u32,
+                address: v.exit_info2,
+            },
+            exit::INVALID => Exit::InvalidState,
+            code => Exit::Other(code),
+        }
+    }
+
+    fn nested_fault(&self) -> NestedFault {
+        let info = self.vmcb.exit_info1;
+        NestedFault {
+            gpa: self.vmcb.exit_info2,
+            present: info & 1 != 0,
+            write: info & 1 << 1 != 0,
+            execute: info & 1 << 4 != 0,
+            table_walk: info & 1 << 33 != 0,
+        }
+    }
+
+    fn io_access(&self) -> IoAccess {
+        let info = self.vmcb.exit_info1;
+        IoAccess {
+            port: (info >> 16) as u16,
+            size: (info >> 4 & 7) as u8,
+            input: info & 1 != 0,
+            string: info & 1 << 2 != 0,
+            repeat: info & 1 << 3 != 0,
+            next_rip: self.vmcb.exit_info2,
+        }
+    }
+}
+
+const fn segment_index(name: SegmentName) -> usize {
+    match name {
+        SegmentName::Es => 0,
+        SegmentName::Cs => 1,
+        SegmentName::Ss => 2,
+        SegmentName::Ds => 3,
+        SegmentName::Fs => 4,
+        SegmentName::Gs => 5,
+        SegmentName::Ldtr => 7,
+        SegmentName::Tr => 9,
+    }
+}
+
+const fn table_index(name: TableName) -> usize {
+    match name {
+        TableName::Gdtr => 6,
+        TableName::Idtr => 8,
+    }
+}
