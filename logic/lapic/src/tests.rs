@@ -1,15 +1,24 @@
-//! Behaviour of the whole APIC.
+//! Behaviour of the whole APIC, one file per topic.
 
-use crate::*;
+mod access;
+mod addressing;
+mod modes;
+mod priority;
+mod state;
+mod timer;
 
-#[test]
-fn highest_request_above_ppr_is_pending() {
-    let mut apic = Apic::new(0, true, true);
-    let _ = apic.write_mmio(0xf0, 0x1ff, 0);
-    assert!(apic.accept(0x41, false) && apic.accept(0x52, true) && !apic.accept(0x52, true));
-    assert_eq!(apic.pending(), Some(0x52));
-    apic.ack(0x52);
-    assert_eq!(apic.pending(), None);
-    assert_eq!(apic.eoi(), Some(EoiResult { vector: 0x52, level: true }));
-    assert_eq!(apic.pending(), Some(0x41));
+use crate::{Apic, Effect};
+
+/// An APIC as a running guest has it: xAPIC mode, software-enabled.
+fn enabled(id: u32) -> Apic {
+    let mut apic = Apic::new(id, id == 0, true).with_tsc_deadline();
+    assert_eq!(apic.write_mmio(0xf0, 0x1ff, 0), Effect::None);
+    apic
+}
+
+/// The same in x2APIC mode.
+fn enabled_x2apic(id: u32) -> Apic {
+    let mut apic = enabled(id);
+    assert_eq!(apic.write_msr(0x1b, 0xfee0_0c00, 0), Ok(Effect::ModeChanged));
+    apic
 }
