@@ -1,7 +1,7 @@
 //! Messages arriving at an APIC: is it addressed, and what does the message do?
 
 use crate::apic::{Apic, Mode};
-use crate::icr::{DeliveryMode, Destination, Ipi, Shorthand};
+use crate::icr::{DeliveryMode, Ipi, Shorthand};
 
 /// What a delivered message asks of the hypervisor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,30 +51,6 @@ impl Apic {
             DeliveryMode::Nmi => Delivery::Nmi,
             DeliveryMode::ExtInt => Delivery::ExtInt,
             _ => Delivery::None,
-        }
-    }
-
-    /// Does the destination select this APIC?
-    pub fn matches(&self, dest: Destination) -> bool {
-        match (self.mode, dest) {
-            (Mode::Disabled, _) => false,
-            (_, Destination::Broadcast) => true,
-            (Mode::XApic, Destination::Physical(id)) => id == self.apic_id & 0xff,
-            (Mode::X2Apic, Destination::Physical(id)) => id == self.apic_id,
-            (Mode::XApic, Destination::Logical(mda)) => self.matches_logical_xapic(mda),
-            (Mode::X2Apic, Destination::Logical(mda)) => {
-                let ldr = self.logical_id();
-                mda >> 16 == ldr >> 16 && mda & ldr & 0xffff != 0
-            }
-        }
-    }
-
-    fn matches_logical_xapic(&self, mda: u32) -> bool {
-        let ldr = self.ldr >> 24;
-        match self.dfr >> 28 {
-            0xf => mda <= 0xff && mda & ldr != 0,
-            0x0 => mda >> 4 == ldr >> 4 && mda & ldr & 0xf != 0,
-            _ => false,
         }
     }
 

@@ -29,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod address;
 mod apic;
 mod base;
 mod deliver;
@@ -42,6 +43,7 @@ mod tests;
 mod timer;
 mod vector_set;
 
+pub use address::Address;
 pub use apic::{Apic, Effect, EoiResult, Gp, Mode, ResetKind};
 pub use deliver::{Delivery, LowestPriority};
 pub use icr::{DeliveryMode, Destination, Ipi, Shorthand};
