@@ -8,6 +8,8 @@ const ENTRIES: u64 = 512;
 const ROOT_LEVEL: u32 = 3;
 /// Bits of an input address that four levels translate.
 const ADDRESS_BITS: u32 = 48;
+/// The translated bits of an input address.
+const INPUT: u64 = (1 << ADDRESS_BITS) - 1;
 
 /// Where table pages come from and how entries are reached.
 pub trait Frames {
@@ -68,7 +70,8 @@ impl Table {
 
     /// Maps `[input, input + len)` to `[output, output + len)` with leaves as large as alignment and `largest` allow.
     ///
-    /// All three are multiples of 4 KiB (lower bits are ignored); the range ends at or below 2^48.
+    /// All three are multiples of 4 KiB (lower bits are ignored). Bits 63:48 of `input` are ignored, so that canonical
+    /// addresses of the upper half can be given as they are; the range does not cross 2^48.
     pub fn map(
         &self,
         frames: &mut impl Frames,
@@ -78,7 +81,7 @@ impl Table {
         flags: u64,
         largest: PageSize,
     ) -> Result<(), Truncated> {
-        self.change(frames, input, len, Change::Map { base: output.wrapping_sub(input), flags, largest })
+        self.change(frames, input, len, Change::Map { base: output.wrapping_sub(input & INPUT), flags, largest })
     }
 
     /// Removes every translation of `[input, input + len)`. Needs frames only to split a leaf that straddles an end.
@@ -111,7 +114,7 @@ impl Table {
     }
 
     fn change(&self, frames: &mut impl Frames, input: u64, len: u64, change: Change) -> Result<(), Truncated> {
-        let start = input & !(PageSize::Small.bytes() - 1);
+        let start = input & INPUT & !(PageSize::Small.bytes() - 1);
         let end = start.saturating_add(len).min(1 << ADDRESS_BITS);
         let mut at = start;
         while at < end {

@@ -82,6 +82,17 @@ fn a_large_leaf_over_small_ones_returns_their_table() {
 }
 
 #[test]
+fn addresses_of_the_upper_half_are_taken_as_they_are() {
+    let (mut heap, table) = fixture();
+    let high = 0xFFFF_FFFF_8020_0000;
+    table.map(&mut heap, high, M2, 3 * K4, RW, PageSize::Huge).unwrap();
+    assert_eq!(table.translate(&heap, high + K4 + 1).unwrap().address, M2 + K4 + 1);
+    table.unmap(&mut heap, high + K4, K4).unwrap();
+    assert_eq!(table.translate(&heap, high + K4), None);
+    assert!(table.translate(&heap, high + 2 * K4).is_some());
+}
+
+#[test]
 fn running_out_of_frames_reports_what_is_done_and_keeps_the_rest() {
     let mut heap = Heap::new(4);
     let table = Table::new(&mut heap, NESTED).unwrap();

@@ -47,83 +47,86 @@ multiboot2_end:
 entry32:
     cli
     cld
-    mov esp, offset boot_stack_end - OFFSET
-    mov esi, eax                    # Multiboot magic
-    mov ebp, ebx                    # Multiboot information
+    movl $(boot_stack_end - OFFSET), %esp
+    movl %eax, %esi                 # Multiboot magic
+    movl %ebx, %ebp                 # Multiboot information
     # Zero what the file does not hold.
-    mov edi, offset load_end - OFFSET
-    mov ecx, offset image_end - OFFSET
-    sub ecx, edi
-    xor eax, eax
-    rep stosb
-    mov edi, esi
-    # Long mode is a must; without it there is nobody to tell but the screen and the serial port.
-    mov eax, 0x80000000
+    movl $(load_end - OFFSET), %edi
+    movl $(image_end - OFFSET), %ecx
+    subl %edi, %ecx
+    shrl $2, %ecx                   # both ends are page-aligned
+    xorl %eax, %eax
+    rep stosl
+    movl %esi, %edi
+    # Long mode is a must; without it there is nobody to tell but the serial port.
+    movl $0x80000000, %eax
     cpuid
-    cmp eax, 0x80000001
+    cmpl $0x80000001, %eax
     jb no_long_mode
-    mov eax, 0x80000001
+    movl $0x80000001, %eax
     cpuid
-    test edx, 1 << 29
+    testl $(1 << 29), %edx
     jz no_long_mode
     # Boot tables: the first 4 GiB at 0, at the direct map (slot 256) and, the first GiB of it, at the image (slot 511).
-    mov eax, offset boot_pdpt - OFFSET + 3
-    mov [boot_pml4 - OFFSET], eax
-    mov [boot_pml4 - OFFSET + 256 * 8], eax
-    mov eax, offset boot_image_pdpt - OFFSET + 3
-    mov [boot_pml4 - OFFSET + 511 * 8], eax
-    mov eax, offset boot_pd - OFFSET + 3
-    mov [boot_image_pdpt - OFFSET + 510 * 8], eax
-    mov ecx, 4
-    mov ebx, offset boot_pdpt - OFFSET
-2:  mov [ebx], eax
-    add eax, 4096
-    add ebx, 8
+    movl $(boot_pdpt - OFFSET + 3), %eax
+    movl %eax, boot_pml4 - OFFSET
+    movl %eax, boot_pml4 - OFFSET + 256 * 8
+    movl $(boot_image_pdpt - OFFSET + 3), %eax
+    movl %eax, boot_pml4 - OFFSET + 511 * 8
+    movl $(boot_pd - OFFSET + 3), %eax
+    movl %eax, boot_image_pdpt - OFFSET + 510 * 8
+    movl $4, %ecx
+    movl $(boot_pdpt - OFFSET), %ebx
+2:  movl %eax, (%ebx)
+    addl $4096, %eax
+    addl $8, %ebx
     loop 2b
-    mov eax, 0x83                   # present, writable, 2 MiB
-    mov ebx, offset boot_pd - OFFSET
-    mov ecx, 2048
-3:  mov [ebx], eax
-    add eax, 0x200000
-    add ebx, 8
+    movl $0x83, %eax                # present, writable, 2 MiB
+    movl $(boot_pd - OFFSET), %ebx
+    movl $2048, %ecx
+3:  movl %eax, (%ebx)
+    addl $0x200000, %eax
+    addl $8, %ebx
     loop 3b
-    mov esi, ebp
+    movl %ebp, %esi
     call enter_long_mode
-    ljmp 0x08, offset 4f - OFFSET
+    ljmp $0x08, $(boot_entry64 - OFFSET)
 .code64
-4:  mov rax, offset 5f
-    jmp rax
-5:  mov rsp, offset boot_stack_end
-    xor ebp, ebp
-    mov edi, edi                    # first argument: the magic
-    mov esi, esi                    # second argument: the information's address
+boot_entry64:
+    movabsq $boot_entry_high, %rax
+    jmpq *%rax
+boot_entry_high:
+    movq $boot_stack_end, %rsp
+    xorl %ebp, %ebp
+    movl %edi, %edi                 # first argument: the magic
+    movl %esi, %esi                 # second argument: the information's address
     call {boot_main}
     ud2
 
 .code32
 # Switches on PAE, long mode, no-execute and paging over the boot tables, and loads a flat GDT. Changes eax, ecx, edx.
 enter_long_mode:
-    lgdt [boot_gdt_pointer - OFFSET]
-    mov eax, cr4
-    or eax, 1 << 5
-    mov cr4, eax
-    mov eax, offset boot_pml4 - OFFSET
-    mov cr3, eax
-    mov ecx, 0xC0000080
+    lgdt boot_gdt_pointer - OFFSET
+    movl %cr4, %eax
+    orl $(1 << 5), %eax
+    movl %eax, %cr4
+    movl $(boot_pml4 - OFFSET), %eax
+    movl %eax, %cr3
+    movl $0xC0000080, %ecx
     rdmsr
-    or eax, (1 << 8) | (1 << 11)
+    orl $((1 << 8) | (1 << 11)), %eax
     wrmsr
-    mov eax, 0x80010011             # paging, write protection, extension type, protection
-    mov cr0, eax
+    movl $0x80010011, %eax          # paging, write protection, extension type, protection
+    movl %eax, %cr0
     ret
 
 no_long_mode:
-    mov esi, offset no_long_mode_text - OFFSET
-    mov edx, 0x3F8
+    movl $(no_long_mode_text - OFFSET), %esi
+    movl $0x3F8, %edx
 6:  lodsb
-    test al, al
+    testb %al, %al
     jz 7f
-    out dx, al
+    outb %al, %dx
     jmp 6b
 7:  cli
     hlt
@@ -146,28 +149,28 @@ boot_gdt_pointer:
 trampoline_start:
     cli
     cld
-    mov ax, cs
-    mov ds, ax
-    movzx ebx, ax
-    shl ebx, 4                      # linear address of the page
-    lea eax, [ebx + (trampoline_gdt - trampoline_start)]
-    mov [trampoline_gdt_pointer - trampoline_start + 2], eax
-    lgdtd [trampoline_gdt_pointer - trampoline_start]
-    mov eax, cr0
-    or al, 1
-    mov cr0, eax
-    # A far return to 32-bit code at the linear address of the page.
-    lea eax, [ebx + (trampoline32 - trampoline_start)]
-    mov [trampoline_far - trampoline_start], eax
-    ljmpd [trampoline_far - trampoline_start]
+    movw %cs, %ax
+    movw %ax, %ds
+    movzwl %ax, %ebx
+    shll $4, %ebx                   # linear address of the page
+    leal (trampoline_gdt - trampoline_start)(%ebx), %eax
+    movl %eax, trampoline_gdt_pointer - trampoline_start + 2
+    lgdtl trampoline_gdt_pointer - trampoline_start
+    movl %cr0, %eax
+    orb $1, %al
+    movl %eax, %cr0
+    # A far jump to 32-bit code at the linear address of the page.
+    leal (trampoline32 - trampoline_start)(%ebx), %eax
+    movl %eax, trampoline_far - trampoline_start
+    ljmpl *(trampoline_far - trampoline_start)
 .code32
 trampoline32:
-    mov ax, 0x10
-    mov ds, ax
-    mov es, ax
-    mov ss, ax
-    mov ecx, offset ap_entry32 - OFFSET
-    jmp ecx
+    movw $0x10, %ax
+    movw %ax, %ds
+    movw %ax, %es
+    movw %ax, %ss
+    movl $(ap_entry32 - OFFSET), %ecx
+    jmp *%ecx
 .balign 8
 trampoline_gdt:
     .quad 0, 0x00AF9B000000FFFF, 0x00CF93000000FFFF, 0x00CF9B000000FFFF
@@ -181,22 +184,25 @@ trampoline_far:
 trampoline_end:
 
 ap_entry32:
-    mov esp, offset boot_stack_end - OFFSET
+    movl $(boot_stack_end - OFFSET), %esp
     call enter_long_mode
-    ljmp 0x08, offset 8f - OFFSET
+    ljmp $0x08, $(ap_entry64 - OFFSET)
 .code64
-8:  mov rax, offset 9f
-    jmp rax
-9:  mov ax, 0x10
-    mov ss, ax
-    mov ds, ax
-    mov es, ax
+ap_entry64:
+    movabsq $ap_entry_high, %rax
+    jmpq *%rax
+ap_entry_high:
+    movw $0x10, %ax
+    movw %ax, %ss
+    movw %ax, %ds
+    movw %ax, %es
     # From the boot tables to the hypervisor's own, and to this LP's stack: one LP comes up at a time.
-    mov rax, [rip + {ap_root}]
-    mov rsp, [rip + {ap_stack}]
-    mov rdi, [rip + {ap_lp}]
-    mov cr3, rax
-    xor ebp, ebp
+    movq {ap_root}(%rip), %rax
+    movq {ap_stack}(%rip), %rcx
+    movq {ap_lp}(%rip), %rdi
+    movq %rax, %cr3
+    movq %rcx, %rsp
+    xorl %ebp, %ebp
     call {ap_main}
     ud2
 

@@ -1,0 +1,236 @@
+//! The parent partition: its view of memory, its VPs, and where its first VP starts.
+#![expect(unsafe_code, reason = "creates VPs on pool pages")]
+
+use crate::exit::memory::PARENT_ACCESS;
+use crate::exit::synic::VpSynic;
+use crate::lp::{self, Lp};
+use crate::mem::frames::{self, PoolFrames};
+use crate::mem::{IMAGE_OFFSET, PAGE, phys, space};
+use crate::partition::{Partition, ROOT, ROOT_ID};
+use crate::sync::Once;
+use crate::vp::{Activity, State, Vp};
+use arch_x86::msr;
+use arch_x86::vcpu::{Capabilities, PermissionMaps, Reg, Segment, SegmentName, SystemReg, TableName, Vcpu};
+use crate::tmp::Privileges;
+use lapic::{APIC_BASE_ADDRESS, Apic};
+use page_table::{NESTED, PageSize, Table, flags};
+
+/// Pages that the hypervisor owns and the parent may read and write, in a row.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedPages {
+    base: u64,
+    lps: u32,
+}
+
+/// The shared pages of the parent.
+pub static SHARED: Once<SharedPages> = Once::new();
+
+/// Pages of one VP: assist, message (SIM), event flags (SIEF), event ring (SIRB).
+const PER_VP: u64 = 4;
+/// Pages of the partition: hypercall, reference TSC.
+const PER_PARTITION: u64 = 2;
+/// Start-up pages: GDT, four levels' worth of identity tables for the first 4 GiB.
+const START: u64 = 7;
+
+/// A page of one VP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
+pub enum VpPage {
+    /// VP assist page.
+    Assist = 0,
+    /// SynIC messages.
+    Messages = 1,
+    /// SynIC event flags.
+    Events = 2,
+    /// SynIC event rings.
+    Ring = 3,
+}
+
+impl SharedPages {
+    fn alloc(lps: u32) -> Option<Self> {
+        let count = PER_PARTITION + PER_VP * u64::from(lps) + START;
+        Some(Self { base: frames::alloc_contiguous(count as usize)?, lps })
+    }
+
+    /// System address, which is the parent's address, of the hypercall page.
+    pub fn hypercall(&self) -> u64 {
+        self.base
+    }
+
+    /// Address of the reference TSC page.
+    pub fn reference_tsc(&self) -> u64 {
+        self.base + PAGE
+    }
+
+    /// Address of a page of VP `index`.
+    pub fn vp(&self, index: u32, page: VpPage) -> u64 {
+        self.base + (PER_PARTITION + PER_VP * u64::from(index) + page as u64) * PAGE
+    }
+
+    fn start(&self) -> u64 {
+        self.base + (PER_PARTITION + PER_VP * u64::from(self.lps)) * PAGE
+    }
+
+    fn len(&self) -> u64 {
+        (PER_PARTITION + PER_VP * u64::from(self.lps) + START) * PAGE
+    }
+}
+
+static mut MAPS: PermissionMaps = PermissionMaps::open();
+
+/// MSRs of the parent that exit: number, reads, writes. Those outside the maps (synthetic ones) always exit.
+const INTERCEPTED_MSRS: [(u32, bool, bool); 10] = [
+    (msr::TSC, false, true),
+    (msr::APIC_BASE, true, true),
+    (msr::EFER, true, true),
+    (msr::SYSCFG, false, true),
+    (msr::VM_CR, true, true),
+    (msr::VM_HSAVE_PA, true, true),
+    (0xC001_0115, true, true), // IGNNE
+    (0xC001_0116, true, true), // SMM_CTL
+    (0xC001_0118, true, true), // SVM_KEY
+    (0x6E0, true, true),       // TSC deadline, which the parent is not offered
+];
+
+fn permission_maps() -> u64 {
+    let maps = &raw mut MAPS;
+    let intercept = |index, reads, writes| {
+        // SAFETY: only the first LP runs, and no VP uses the maps yet.
+        unsafe { (*maps).set_msr(index, reads, writes) };
+    };
+    INTERCEPTED_MSRS.into_iter().for_each(|(index, reads, writes)| intercept(index, reads, writes));
+    (msr::X2APIC_FIRST..=msr::X2APIC_LAST).for_each(|index| intercept(index, true, true));
+    for index in (msr::MTRR_FIRST..=msr::MTRR_DEF_TYPE).filter(|&index| index != msr::PAT) {
+        intercept(index, false, true);
+    }
+    maps as u64 - IMAGE_OFFSET
+}
+
+/// Builds the parent partition with one VP on every LP. `None` if the pool is too small.
+pub fn create(capabilities: Capabilities, memory_end: u64, x2apic: bool) -> Option<&'static Partition> {
+    let largest = if capabilities.huge_pages { PageSize::Huge } else { PageSize::Large };
+    let shared = SHARED.set(SharedPages::alloc(lp::count())?);
+    let slat = build_slat(shared, memory_end, largest)?;
+    let partition = ROOT.set(Partition::new(ROOT_ID, Privileges::ROOT, slat));
+    fill_shared_pages(partition, shared);
+    let maps = permission_maps();
+    for lp in lp::all() {
+        let vp = create_vp(partition, lp, maps, shared, x2apic)?;
+        lp.root_vp.set(Some(vp));
+        partition.add_vp(vp);
+    }
+    Some(partition)
+}
+
+/// Identity from 0 to `memory_end`, without the hypervisor's memory and without the APIC's page.
+fn build_slat(shared: &SharedPages, memory_end: u64, largest: PageSize) -> Option<Table> {
+    let frames = &mut PoolFrames;
+    let slat = Table::new(frames, NESTED)?;
+    slat.map(frames, 0, 0, memory_end, PARENT_ACCESS, largest).ok()?;
+    let (image_start, image_end) = space::image_range();
+    let (pool, pool_len) = frames::range();
+    slat.unmap(frames, image_start, image_end - image_start).ok()?;
+    slat.unmap(frames, pool, pool_len).ok()?;
+    slat.unmap(frames, APIC_BASE_ADDRESS, PAGE).ok()?;
+    slat.map(frames, shared.base, shared.base, shared.len(), PARENT_ACCESS, PageSize::Small).ok()?;
+    Some(slat)
+}
+
+fn create_vp(
+    partition: &'static Partition,
+    lp: &'static Lp,
+    maps: u64,
+    shared: &SharedPages,
+    x2apic: bool,
+) -> Option<&'static Vp> {
+    const { assert!(size_of::<Vp>() <= PAGE as usize) };
+    let vmcb = frames::alloc()?;
+    let memory = phys::pointer(frames::alloc()?).cast::<Vp>();
+    // SAFETY: a fresh zeroed frame of our own; the maps live for ever in the image.
+    let vcpu = unsafe { Vcpu::new(phys::pointer(vmcb), vmcb, maps, partition.slat.root()) };
+    let is_first = lp.index == 0;
+    let assist_page = shared.vp(lp.index, VpPage::Assist);
+    let state = State {
+        vcpu,
+        apic: Apic::new(lp.apic_id, is_first, x2apic),
+        activity: if is_first { Activity::Running } else { Activity::WaitForStartup },
+        nmi_pending: false,
+        assist_msr: assist_page,
+        assist_page,
+        eoi_skippable: false,
+        xcr0: 1,
+        reevaluate: false,
+        synic: VpSynic::new(shared, lp.index),
+    };
+    // SAFETY: a fresh frame, large and aligned enough, never freed.
+    unsafe {
+        memory.write(Vp::new(partition, lp, lp.index, lp.apic_id, state));
+        Some(&*memory)
+    }
+}
+
+/// VMMCALL; RET. The rest of the page is INT3.
+const HYPERCALL_CODE: [u8; 4] = [0x0F, 0x01, 0xD9, 0xC3];
+
+fn fill_shared_pages(partition: &Partition, shared: &SharedPages) {
+    use core::sync::atomic::Ordering::Relaxed;
+    let mut code = [0xCC; PAGE as usize];
+    for (byte, instruction) in code.iter_mut().zip(HYPERCALL_CODE) {
+        *byte = instruction;
+    }
+    phys::write(shared.hypercall(), &code);
+    partition.hypercall_msr.store(shared.hypercall(), Relaxed);
+    partition.reference_tsc_msr.store(shared.reference_tsc(), Relaxed);
+    partition.crash[5].store(crate::exit::CRASH_CAPABILITIES, Relaxed);
+    // Sequence 1: valid. time = (tsc * scale >> 64) + offset.
+    let reference = crate::time::CLOCKS.get().reference;
+    let words = phys::shared_words(shared.reference_tsc());
+    for (word, value) in words.iter().zip([1, reference.scale(), reference.offset() as u64]) {
+        word.store(value, Relaxed);
+    }
+}
+
+/// Puts the first VP at `entry` in 64-bit mode with RSI = `boot_params`, as Linux' boot protocol asks
+/// (Documentation/arch/x86/boot.rst, "64-bit boot protocol").
+pub fn set_entry(vp: &Vp, entry: u64, boot_params: u64) {
+    let start = SHARED.get().start();
+    let gdt = start;
+    let tables = start + PAGE;
+    write_start_pages(gdt, tables);
+    // SAFETY: the run loop of this LP has not begun.
+    let vcpu = unsafe { &mut vp.state().vcpu };
+    vcpu.set_system(SystemReg::Cr0, 1 << 31 | 1 << 16 | 1 << 5 | 1 << 4 | 1);
+    vcpu.set_system(SystemReg::Cr4, 1 << 5);
+    vcpu.set_system(SystemReg::Cr3, tables);
+    vcpu.set_system(SystemReg::Efer, msr::EFER_LME | msr::EFER_LMA);
+    vcpu.set_segment(SegmentName::Cs, Segment { base: 0, limit: u32::MAX, selector: 0x10, attributes: 0xA09B });
+    let data = Segment { base: 0, limit: u32::MAX, selector: 0x18, attributes: 0xC093 };
+    for name in [SegmentName::Ds, SegmentName::Es, SegmentName::Ss, SegmentName::Fs, SegmentName::Gs] {
+        vcpu.set_segment(name, data);
+    }
+    vcpu.set_table(TableName::Gdtr, gdt, 31);
+    vcpu.set_rip(entry);
+    vcpu.set_reg(Reg::Rdx, 0);
+    vcpu.set_reg(Reg::Rsi, boot_params);
+}
+
+/// A flat GDT, and tables that map the first 4 GiB onto themselves.
+fn write_start_pages(gdt: u64, tables: u64) {
+    let store = |page: u64, index: usize, value: u64| {
+        if let Some(word) = phys::shared_words(page).get(index) {
+            word.store(value, core::sync::atomic::Ordering::Relaxed);
+        }
+    };
+    store(gdt, 2, 0x00AF_9B00_0000_FFFF);
+    store(gdt, 3, 0x00CF_9300_0000_FFFF);
+    let pointer = flags::PRESENT | flags::WRITE;
+    let directory_pointers = tables + PAGE;
+    store(tables, 0, directory_pointers | pointer);
+    for gib in 0..4u64 {
+        let directory = directory_pointers + (1 + gib) * PAGE;
+        store(directory_pointers, gib as usize, directory | pointer);
+        for entry in 0..512u64 {
+            store(directory, entry as usize, (gib << 30 | entry << 21) | pointer | flags::LEAF);
+        }
+    }
+}

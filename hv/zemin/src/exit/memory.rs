@@ -1,0 +1,49 @@
+//! Accesses that the second-level tables do not allow.
+
+use crate::log::{Level, log};
+use crate::lp::Lp;
+use crate::mem::frames::{self, PoolFrames};
+use crate::mem::{PAGE, space};
+use crate::vp::{State, Vp};
+use arch_x86::vcpu::{Event, LpContext, NestedFault};
+use lapic::APIC_BASE_ADDRESS;
+use page_table::{PageSize, flags};
+
+/// What the parent's mappings allow.
+pub const PARENT_ACCESS: u64 = flags::PRESENT | flags::WRITE | flags::USER | flags::ACCESSED | flags::DIRTY;
+
+/// Handles a nested page fault of the parent.
+pub fn handle(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpContext, fault: NestedFault) {
+    let page = fault.gpa & !(PAGE - 1);
+    if page == APIC_BASE_ADDRESS && !fault.execute {
+        return super::mmio::handle(lp, vp, state, context, fault);
+    }
+    if is_hypervisor(page) {
+        log!(Level::Warn, "the parent touched the hypervisor's memory at {:#x}", fault.gpa);
+        return super::inject(lp, state, Event::PROTECTION);
+    }
+    if fault.present || !map_on_demand(vp, fault.gpa) {
+        log!(Level::Error, "no mapping for the parent's access to {:#x}", fault.gpa);
+        super::inject(lp, state, Event::PROTECTION);
+    }
+}
+
+/// Whether a page belongs to the hypervisor.
+fn is_hypervisor(page: u64) -> bool {
+    let (image_start, image_end) = space::image_range();
+    let (pool, pool_len) = frames::range();
+    (image_start..image_end).contains(&page) || (pool..pool + pool_len).contains(&page)
+}
+
+/// Maps the GiB around an address above everything that the memory map named: device memory in the upper half of the
+/// physical address space, which nobody can enumerate beforehand.
+fn map_on_demand(vp: &Vp, gpa: u64) -> bool {
+    let start = gpa & !(PageSize::Huge.bytes() - 1);
+    let largest = crate::boot::largest_parent_page();
+    start >= crate::boot::premapped_end()
+        && vp
+            .partition
+            .slat
+            .map(&mut PoolFrames, start, start, PageSize::Huge.bytes(), PARENT_ACCESS, largest)
+            .is_ok()
+}

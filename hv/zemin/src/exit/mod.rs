@@ -1,0 +1,155 @@
+//! What a guest did to exit, and what follows.
+
+pub mod apic;
+mod crash;
+pub use crash::CAPABILITIES as CRASH_CAPABILITIES;
+pub mod cpuid;
+pub mod memory;
+mod mmio;
+pub mod msr;
+pub mod synic;
+
+use crate::lp::Lp;
+use crate::run;
+use crate::vp::{Activity, State, Vp};
+use crate::{hypercalls, log::Level, log::log};
+use arch_x86::vcpu::{Event, Exit, LpContext, Reg, SystemReg};
+use zemindef::counters::Counter;
+
+/// Handles one exit. Instruction lengths are those without prefixes; a processor that reports the next instruction
+/// overrules them.
+#[inline]
+pub fn handle(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpContext, exit: Exit) {
+    lp.count(Counter::Exits);
+    match exit {
+        Exit::Cpuid => {
+            lp.count(Counter::ExitCpuid);
+            cpuid::handle(vp, state);
+            state.vcpu.skip_instruction(context, 2);
+        }
+        Exit::Interrupt => {
+            lp.count(Counter::ExitInterrupt);
+            run::take_interrupts(context);
+        }
+        Exit::MsrWrite => {
+            lp.count(Counter::ExitMsrWrite);
+            let index = state.vcpu.reg(Reg::Rcx) as u32;
+            let value = state.vcpu.reg(Reg::Rdx) << 32 | state.vcpu.reg(Reg::Rax) & 0xFFFF_FFFF;
+            let done = msr::write(lp, vp, state, index, value);
+            finish_msr(lp, state, context, done);
+        }
+        Exit::MsrRead => {
+            lp.count(Counter::ExitMsrRead);
+            let index = state.vcpu.reg(Reg::Rcx) as u32;
+            let done = msr::read(vp, state, index).map(|value| {
+                state.vcpu.set_reg(Reg::Rax, value & 0xFFFF_FFFF);
+                state.vcpu.set_reg(Reg::Rdx, value >> 32);
+            });
+            finish_msr(lp, state, context, done);
+        }
+        Exit::Hypercall => {
+            lp.count(Counter::ExitHypercall);
+            hypercalls::handle(lp, vp, state, context);
+        }
+        Exit::InterruptWindow => {
+            lp.count(Counter::ExitInterruptWindow);
+            state.reevaluate = true;
+        }
+        Exit::Hlt => {
+            lp.count(Counter::ExitHlt);
+            state.vcpu.skip_instruction(context, 1);
+            state.activity = Activity::Halted;
+        }
+        Exit::NestedFault(fault) => {
+            lp.count(Counter::ExitNestedFault);
+            memory::handle(lp, vp, state, context, fault);
+        }
+        other => handle_rare(lp, vp, state, context, other),
+    }
+}
+
+fn handle_rare(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpContext, exit: Exit) {
+    match exit {
+        Exit::Nmi => {
+            lp.count(Counter::ExitNmi);
+            run::take_interrupts(context);
+        }
+        Exit::Pause => {
+            lp.count(Counter::ExitPause);
+            state.vcpu.skip_instruction(context, 2);
+        }
+        Exit::Xsetbv => {
+            lp.count(Counter::ExitXsetbv);
+            set_xcr(state, context);
+        }
+        Exit::CacheFlush => {
+            lp.count(Counter::ExitWbinvd);
+            // INVD would lose the hypervisor's own dirty lines; writing back first is what the guest may rely on at most.
+            arch_x86::cpu::wbinvd();
+            state.vcpu.skip_instruction(context, 2);
+        }
+        Exit::VirtualizationInstruction => {
+            lp.count(Counter::ExitVirtualization);
+            inject(lp, state, Event::UNDEFINED);
+        }
+        Exit::Exception { vector, error_code, .. } => {
+            lp.count(Counter::ExitException);
+            let with_code = matches!(vector, 8 | 10..=14 | 17 | 21 | 29 | 30);
+            inject(lp, state, Event::Exception { vector, error_code: with_code.then_some(error_code) });
+        }
+        Exit::Shutdown => {
+            lp.count(Counter::ExitShutdown);
+            on_triple_fault(vp, state);
+        }
+        other => {
+            lp.count(Counter::ExitOther);
+            log!(
+                Level::Error,
+                "partition {} VP {}: cannot continue after {other:x?} at {:#x}",
+                vp.partition.id.0,
+                vp.index,
+                state.vcpu.rip()
+            );
+            state.activity = Activity::Dead;
+        }
+    }
+}
+
+/// Delivers an exception to the guest.
+pub fn inject(lp: &Lp, state: &mut State, event: Event) {
+    lp.count(Counter::InjectedExceptions);
+    state.vcpu.inject(event);
+}
+
+fn finish_msr(lp: &Lp, state: &mut State, context: &LpContext, done: Result<(), msr::Fault>) {
+    match done {
+        Ok(()) => state.vcpu.skip_instruction(context, 2),
+        Err(msr::Fault) => inject(lp, state, Event::PROTECTION),
+    }
+}
+
+fn set_xcr(state: &mut State, context: &LpContext) {
+    let value = state.vcpu.reg(Reg::Rdx) << 32 | state.vcpu.reg(Reg::Rax) & 0xFFFF_FFFF;
+    let first = state.vcpu.reg(Reg::Rcx) as u32 == 0;
+    if first && state.vcpu.cpl() == 0 && state.set_xcr0(value) {
+        state.vcpu.skip_instruction(context, 3);
+    } else {
+        state.vcpu.inject(Event::PROTECTION);
+    }
+}
+
+/// A triple fault of the parent is how an operating system resets a machine without other means: do as it says.
+fn on_triple_fault(vp: &Vp, state: &mut State) {
+    log!(
+        Level::Warn,
+        "partition {} VP {}: triple fault at {:#x}, cr2 {:#x}, cr3 {:#x}",
+        vp.partition.id.0,
+        vp.index,
+        state.vcpu.rip(),
+        state.vcpu.system(SystemReg::Cr2),
+        state.vcpu.system(SystemReg::Cr3)
+    );
+    state.activity = Activity::Dead;
+    log!(Level::Warn, "the parent shut down: resetting the machine");
+    crate::boot::reset_machine();
+}

@@ -1,0 +1,176 @@
+//! A logical processor: what the hypervisor keeps for each.
+#![expect(unsafe_code, reason = "per-LP state reached through GS, owned by the LP")]
+
+use crate::mem::{frames, space};
+use crate::sync::SpinLock;
+use crate::vp::Vp;
+use arch_x86::apic::LocalApic;
+use arch_x86::tables::{IST_DOUBLE_FAULT, IST_NMI, LpTables};
+use arch_x86::vcpu::LpContext;
+use arch_x86::{cpu, msr};
+use core::cell::{Cell, RefCell, UnsafeCell};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use zemindef::counters::Counter;
+
+/// Most LPs this build handles; further ones stay off.
+pub const MAX_LPS: usize = 64;
+
+/// State of one LP. Fields in cells are touched by the LP itself only; atomics by all.
+#[repr(C)]
+pub struct Lp {
+    /// First field: what `gs:0` reads.
+    this: *const Lp,
+    /// Index, 0 for the one that booted.
+    pub index: u32,
+    /// Physical APIC id.
+    pub apic_id: u32,
+    /// The parent's VP that lives on this LP.
+    pub root_vp: Cell<Option<&'static Vp>>,
+    /// Time-stamp counter value the physical timer is set to fire at; `u64::MAX` while it is off.
+    pub timer_deadline: Cell<u64>,
+    /// Vectors of level-triggered device interrupts whose physical end-of-interrupt is still owed.
+    pub owed_eoi: Cell<[u64; 4]>,
+    /// Set by the interrupt handlers, consumed by the run loop: something about this LP's VPs may have changed.
+    pub attention: AtomicBool,
+    /// The LP has finished its own start.
+    pub online: AtomicBool,
+    /// Device vectors that are mapped on this LP: bit set = known, and in `level_vectors` = level-triggered.
+    pub device_vectors: [AtomicU64; 4],
+    /// See [`Self::device_vectors`].
+    pub level_vectors: [AtomicU64; 4],
+    counters: [AtomicU64; Counter::COUNT],
+    /// Time-stamp counter ticks spent in guests, for the run-time call.
+    pub guest_ticks: AtomicU64,
+    context: RefCell<LpContext>,
+    tables: UnsafeCell<LpTables>,
+}
+
+// SAFETY: cells are touched only by the LP that owns the structure (`current`), the rest are atomics.
+unsafe impl Sync for Lp {}
+
+static LPS: [AtomicPtr<Lp>; MAX_LPS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_LPS];
+static COUNT: AtomicU32 = AtomicU32::new(0);
+static APIC: SpinLock<Option<LocalApic>> = SpinLock::new(None);
+
+/// How every LP reaches its local APIC. Set once at boot.
+pub fn set_apic(apic: LocalApic) {
+    *APIC.lock() = Some(apic);
+    crate::interrupts::APIC.set(apic);
+}
+
+/// Creates the state of the next LP. `None` when memory or [`MAX_LPS`] is exhausted.
+pub fn create(apic_id: u32) -> Option<&'static Lp> {
+    let index = COUNT.load(Ordering::Relaxed);
+    let slot = LPS.get(index as usize)?;
+    let pages = size_of::<Lp>().div_ceil(4096);
+    let memory = crate::mem::phys::pointer(frames::alloc_contiguous(pages)?).cast::<Lp>();
+    let mut tables = LpTables::new();
+    tables.set_stack(IST_DOUBLE_FAULT, space::map_stack(index, IST_DOUBLE_FAULT)?);
+    tables.set_stack(IST_NMI, space::map_stack(index, IST_NMI)?);
+    let lp = Lp {
+        this: memory,
+        index,
+        apic_id,
+        root_vp: Cell::new(None),
+        timer_deadline: Cell::new(u64::MAX),
+        owed_eoi: Cell::new([0; 4]),
+        attention: AtomicBool::new(false),
+        online: AtomicBool::new(false),
+        device_vectors: [const { AtomicU64::new(0) }; 4],
+        level_vectors: [const { AtomicU64::new(0) }; 4],
+        counters: [const { AtomicU64::new(0) }; Counter::COUNT],
+        guest_ticks: AtomicU64::new(0),
+        context: RefCell::new(LpContext::new()),
+        tables: UnsafeCell::new(tables),
+    };
+    // SAFETY: fresh, aligned pool memory of sufficient size that is never freed.
+    unsafe { memory.write(lp) };
+    slot.store(memory, Ordering::Release);
+    COUNT.store(index + 1, Ordering::Release);
+    // SAFETY: just initialised.
+    Some(unsafe { &*memory })
+}
+
+/// Number of LPs.
+pub fn count() -> u32 {
+    COUNT.load(Ordering::Acquire)
+}
+
+/// LP `index`, if there is one.
+pub fn get(index: u32) -> Option<&'static Lp> {
+    let pointer = LPS.get(index as usize)?.load(Ordering::Acquire);
+    // SAFETY: null or initialised by `create`, and never freed.
+    unsafe { pointer.as_ref() }
+}
+
+/// All LPs.
+pub fn all() -> impl Iterator<Item = &'static Lp> {
+    (0..count()).filter_map(get)
+}
+
+/// The calling LP. Valid once [`Lp::adopt`] has run on it.
+#[inline(always)]
+pub fn current() -> &'static Lp {
+    let lp: *const Lp;
+    // SAFETY: GS points to this LP's structure while the hypervisor runs: exits restore it (VMLOAD).
+    unsafe { core::arch::asm!("mov {}, gs:[0]", out(reg) lp, options(nostack, pure, readonly, preserves_flags)) };
+    // SAFETY: see above.
+    unsafe { &*lp }
+}
+
+/// The calling LP, or `None` as long as it has none: for crash reports.
+pub fn try_current() -> Option<&'static Lp> {
+    // SAFETY: reading GS base has no effect.
+    let base = unsafe { msr::read(msr::GS_BASE) } as *const Lp;
+    all().find(|lp| core::ptr::eq(*lp, base))
+}
+
+impl Lp {
+    /// Makes this structure the calling LP's: descriptor tables, GS, exceptions.
+    pub fn adopt(&'static self) {
+        // SAFETY: runs once, on the LP itself, in flat 64-bit segments; stacks were set by `create`.
+        unsafe {
+            (*self.tables.get()).load();
+            msr::write(msr::GS_BASE, self.this as u64);
+        }
+        crate::trap::load();
+    }
+
+    /// The back end's context. Only the run loop of this LP borrows it.
+    pub fn context(&self) -> core::cell::RefMut<'_, LpContext> {
+        self.context.borrow_mut()
+    }
+
+    /// Adds one to a counter.
+    #[inline]
+    pub fn count(&self, counter: Counter) {
+        if let Some(value) = self.counters.get(counter as usize) {
+            // Only this LP writes it, so no locked instruction is needed.
+            value.store(value.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// A counter's value by number.
+    pub fn counter(&self, index: usize) -> u64 {
+        self.counters.get(index).map_or(0, |value| value.load(Ordering::Relaxed))
+    }
+
+    /// Makes the LP leave its guest, or its idle wait, and look at its VPs.
+    pub fn kick(&self) {
+        if !self.attention.swap(true, Ordering::AcqRel) && !core::ptr::eq(self, current()) {
+            crate::interrupts::send_kick(self.apic_id);
+        }
+    }
+}
+
+/// Turns on what the hypervisor relies on in the calling LP's control registers.
+pub fn init_control_registers() {
+    let xsave = cpu::cpuid(1, 0).ecx & 1 << 26 != 0;
+    // SAFETY: paging and protection stay; write protection only removes rights, XSAVE is supported as checked.
+    unsafe {
+        cpu::set_cr0(cpu::cr0() | cpu::CR0_WP);
+        if xsave {
+            cpu::set_cr4(cpu::cr4() | cpu::CR4_OSXSAVE);
+        }
+    }
+}

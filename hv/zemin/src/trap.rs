@@ -1,0 +1,72 @@
+//! Exceptions and interrupts that the hypervisor itself takes.
+#![expect(unsafe_code, reason = "interrupt entry")]
+
+use crate::{crash, interrupts};
+use arch_x86::tables::{IST_DOUBLE_FAULT, IST_NMI, InterruptTable};
+
+core::arch::global_asm!(include_str!("trap.S"), trap = sym trap);
+
+unsafe extern "C" {
+    static trap_stubs: u8;
+}
+
+/// What a stub leaves on the stack.
+#[repr(C)]
+#[expect(missing_docs, reason = "registers")]
+pub struct Frame {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rdi: u64,
+    pub rsi: u64,
+    pub rbp: u64,
+    pub rbx: u64,
+    pub rdx: u64,
+    pub rcx: u64,
+    pub rax: u64,
+    pub vector: u64,
+    pub error_code: u64,
+    pub rip: u64,
+    pub cs: u64,
+    pub rflags: u64,
+    pub rsp: u64,
+    pub ss: u64,
+}
+
+static mut TABLE: InterruptTable = InterruptTable::new();
+
+const DOUBLE_FAULT: u8 = 8;
+const NMI: u8 = 2;
+
+/// Fills the table that all LPs share. First LP only, before any other runs.
+pub fn init() {
+    let stubs = &raw const trap_stubs as u64;
+    for vector in 0..=255u8 {
+        let ist = match vector {
+            DOUBLE_FAULT => IST_DOUBLE_FAULT,
+            NMI => IST_NMI,
+            _ => 0,
+        };
+        // SAFETY: only the first LP runs, and the table is not loaded yet.
+        unsafe { (*(&raw mut TABLE)).set(vector, stubs + 16 * u64::from(vector), ist) };
+    }
+}
+
+/// Loads the table on the calling LP. The descriptor tables with the interrupt stacks come first.
+pub fn load() {
+    // SAFETY: `init` has run, nothing writes the table any more, and the stubs keep all registers.
+    unsafe { (*(&raw const TABLE)).load() };
+}
+
+extern "C" fn trap(frame: &mut Frame) {
+    match frame.vector as u8 {
+        NMI => crash::on_nmi(frame),
+        vector @ 32.. => interrupts::handle(vector),
+        _ => crash::on_exception(frame),
+    }
+}

@@ -1,0 +1,330 @@
+//! A virtual processor.
+//!
+//! Its [`State`] belongs to the LP that runs it; everybody else goes through the atomics of [`Vp`]: a posted vector or a
+//! request, then a kick. Posting is all that an interrupt handler or another LP ever does to a VP.
+#![expect(unsafe_code, reason = "state owned by one LP at a time")]
+
+use crate::lp::Lp;
+use crate::mem::phys;
+use crate::partition::Partition;
+use arch_x86::fpu;
+use arch_x86::vcpu::{Event, SystemReg, Vcpu};
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use lapic::{Address, Apic, Delivery, DeliveryMode, ResetKind};
+use zemindef::counters::Counter;
+
+/// What another LP, or an interrupt handler, asks of a VP. Bits of [`Vp::requests`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Request {
+    /// Take an NMI.
+    Nmi = 1 << 0,
+    /// Reset and wait for a startup IPI.
+    Init = 1 << 1,
+    /// Start, if waiting.
+    Startup = 1 << 2,
+    /// Drop all cached translations.
+    FlushTranslations = 1 << 3,
+}
+
+/// What a VP is doing when it is not running guest code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Activity {
+    /// Runs, or would if it had an LP.
+    Running,
+    /// Executed HLT: wakes with the next interrupt.
+    Halted,
+    /// Waits for a startup IPI.
+    WaitForStartup,
+    /// Shut down by a triple fault or a state the processor refuses; only INIT helps.
+    Dead,
+}
+
+/// A virtual processor.
+pub struct Vp {
+    /// Index in the partition.
+    pub index: u32,
+    /// Its local APIC id.
+    pub apic_id: u32,
+    /// The partition.
+    pub partition: &'static Partition,
+    /// The LP it lives on.
+    pub lp: &'static Lp,
+    posted: [AtomicU64; 4],
+    posted_level: [AtomicU64; 4],
+    has_posted: AtomicBool,
+    requests: AtomicU32,
+    startup_page: AtomicU8,
+    /// A copy of the APIC's [`Address`] for the senders of IPIs.
+    address: AtomicU64,
+    /// Generation of completed translation flushes, so that a caller can wait for one.
+    pub flushes: AtomicU64,
+    state: UnsafeCell<State>,
+}
+
+// SAFETY: `state` is reached only through `Vp::state`, whose caller is the owning LP.
+unsafe impl Sync for Vp {}
+
+/// What only the owning LP touches.
+pub struct State {
+    /// Registers and the world switch.
+    pub vcpu: Vcpu,
+    /// The virtual local APIC.
+    pub apic: Apic,
+    /// See [`Activity`].
+    pub activity: Activity,
+    /// An NMI waits.
+    pub nmi_pending: bool,
+    /// VP assist page MSR, 0x40000073.
+    pub assist_msr: u64,
+    /// System address of the VP assist page.
+    pub assist_page: u64,
+    /// The "no EOI required" bit is set in the assist page and the guest may clear it.
+    pub eoi_skippable: bool,
+    /// The guest's XCR0, loaded in the register while it runs.
+    pub xcr0: u64,
+    /// Something changed that may make an interrupt deliverable, or undeliverable.
+    pub reevaluate: bool,
+    /// Synthetic interrupt controller.
+    pub synic: crate::exit::synic::VpSynic,
+}
+
+impl Vp {
+    /// A VP in the power-on state: the first runs (once its registers are set), the others wait for a startup IPI.
+    pub fn new(partition: &'static Partition, lp: &'static Lp, index: u32, apic_id: u32, state: State) -> Self {
+        Self {
+            index,
+            apic_id,
+            partition,
+            lp,
+            posted: [const { AtomicU64::new(0) }; 4],
+            posted_level: [const { AtomicU64::new(0) }; 4],
+            has_posted: AtomicBool::new(false),
+            requests: AtomicU32::new(0),
+            startup_page: AtomicU8::new(0),
+            address: AtomicU64::new(state.apic.address().to_bits()),
+            flushes: AtomicU64::new(0),
+            state: UnsafeCell::new(state),
+        }
+    }
+
+    /// Posts an interrupt; the VP sees it before it next enters the guest.
+    pub fn post_interrupt(&self, vector: u8, level: bool) {
+        let (word, bit) = (usize::from(vector / 64), 1 << (vector % 64));
+        let set = if level { &self.posted_level } else { &self.posted };
+        set[word].fetch_or(bit, Ordering::Relaxed);
+        self.has_posted.store(true, Ordering::Release);
+        self.lp.kick();
+    }
+
+    /// Posts a request.
+    pub fn request(&self, request: Request) {
+        self.requests.fetch_or(request as u32, Ordering::Release);
+        self.lp.kick();
+    }
+
+    /// What selects this VP's APIC.
+    pub fn address(&self) -> Address {
+        Address::from_bits(self.address.load(Ordering::Relaxed))
+    }
+
+    /// Tells the senders of IPIs what the APIC's address is now.
+    pub fn publish_address(&self, address: Address) {
+        self.address.store(address.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Delivers an interrupt message that was addressed to this VP.
+    pub fn deliver(&self, mode: DeliveryMode, vector: u8) {
+        match mode {
+            DeliveryMode::Fixed | DeliveryMode::LowestPriority => self.post_interrupt(vector, false),
+            DeliveryMode::Nmi => self.request(Request::Nmi),
+            DeliveryMode::Init => self.request(Request::Init),
+            DeliveryMode::Sipi => {
+                self.startup_page.store(vector, Ordering::Relaxed);
+                self.request(Request::Startup);
+            }
+            DeliveryMode::Smi | DeliveryMode::ExtInt => {}
+        }
+    }
+
+    /// The VP's own state.
+    ///
+    /// # Safety
+    /// The caller is the run loop of [`Self::lp`], or boot before that loop starts, and keeps one reference at a time.
+    #[expect(clippy::mut_from_ref, reason = "ownership by the LP stands in for the borrow")]
+    pub unsafe fn state(&self) -> &mut State {
+        // SAFETY: as the caller vouches.
+        unsafe { &mut *self.state.get() }
+    }
+
+    /// Takes in what others posted. Owning LP only.
+    pub fn absorb(&self, state: &mut State) {
+        if self.has_posted.load(Ordering::Relaxed) && self.has_posted.swap(false, Ordering::Acquire) {
+            state.settle_skipped_eoi();
+            state.apic.merge_posted(&take(&self.posted));
+            for (word, bits) in take(&self.posted_level).into_iter().enumerate() {
+                for bit in (0..64).filter(|bit| bits & 1 << bit != 0) {
+                    state.apic.accept((word * 64 + bit) as u8, true);
+                }
+            }
+            state.reevaluate = true;
+        }
+        if self.requests.load(Ordering::Relaxed) != 0 {
+            self.serve_requests(state);
+        }
+    }
+
+    fn serve_requests(&self, state: &mut State) {
+        let requests = self.requests.swap(0, Ordering::AcqRel);
+        let has = |request: Request| requests & request as u32 != 0;
+        if has(Request::FlushTranslations) {
+            state.vcpu.flush_translations();
+            self.flushes.fetch_add(1, Ordering::Release);
+        }
+        if has(Request::Init) {
+            state.reset();
+        }
+        if has(Request::Startup) && state.activity == Activity::WaitForStartup {
+            state.vcpu.start_at_page(self.startup_page.load(Ordering::Relaxed));
+            state.activity = Activity::Running;
+        }
+        if has(Request::Nmi) && state.activity != Activity::WaitForStartup {
+            state.nmi_pending = true;
+        }
+    }
+}
+
+/// Empties a posted set and returns what it held.
+fn take(set: &[AtomicU64; 4]) -> [u64; 4] {
+    core::array::from_fn(|word| match set.get(word) {
+        Some(bits) if bits.load(Ordering::Relaxed) != 0 => bits.swap(0, Ordering::AcqRel),
+        _ => 0,
+    })
+}
+
+impl State {
+    /// INIT: registers and APIC start afresh, and the VP waits for a startup IPI.
+    fn reset(&mut self) {
+        self.vcpu.reset();
+        self.apic.reset(ResetKind::Init);
+        (self.activity, self.nmi_pending) = (Activity::WaitForStartup, false);
+        (self.eoi_skippable, self.reevaluate) = (false, true);
+        self.set_xcr0(1);
+    }
+
+    /// Loads the guest's XCR0. `false`, and nothing done, if the processor would refuse it.
+    pub fn set_xcr0(&mut self, value: u64) -> bool {
+        let supported = supported_xcr0();
+        let avx_without_sse = value & 4 != 0 && value & 2 == 0;
+        let avx512 = value & 0xE0;
+        let partial_avx512 = avx512 != 0 && (avx512 != 0xE0 || value & 4 == 0);
+        if value & 1 == 0 || value & !supported != 0 || avx_without_sse || partial_avx512 {
+            return false;
+        }
+        self.xcr0 = value;
+        // SAFETY: CR4.OSXSAVE is set where XSAVE exists (`supported` is 0 otherwise); the combination was checked.
+        unsafe { arch_x86::cpu::xsetbv(value) };
+        true
+    }
+
+    /// Whether anything could make the VP run now.
+    pub fn is_runnable(&self) -> bool {
+        match self.activity {
+            Activity::Running => true,
+            Activity::Halted => self.nmi_pending || self.apic.pending().is_some(),
+            Activity::WaitForStartup | Activity::Dead => false,
+        }
+    }
+
+    /// Puts a waiting interrupt or NMI in front of the guest, or asks for the moment when that is possible.
+    pub fn deliver_pending(&mut self, lp: &Lp) {
+        self.reevaluate = false;
+        if self.nmi_pending && !self.vcpu.has_event() {
+            self.nmi_pending = false;
+            self.vcpu.inject(Event::Nmi);
+            lp.count(Counter::InjectedNmi);
+        }
+        self.settle_skipped_eoi();
+        let Some(vector) = self.apic.pending() else {
+            self.vcpu.request_window(false);
+            return;
+        };
+        if !self.vcpu.can_take_interrupt() {
+            self.vcpu.request_window(true);
+            return;
+        }
+        self.apic.ack(vector);
+        self.vcpu.inject(Event::Interrupt(vector));
+        lp.count(Counter::InjectedInterrupts);
+        self.offer_to_skip_eoi();
+        // Another one may wait behind it.
+        let more = self.apic.pending().is_some();
+        self.vcpu.request_window(more);
+        self.reevaluate = more;
+    }
+
+    /// Tells the guest, if it listens, that this interrupt needs no end-of-interrupt exit (TLFS, "EOI assist").
+    fn offer_to_skip_eoi(&mut self) {
+        if self.assist_msr & 1 != 0 && self.apic.can_skip_eoi() {
+            assist_word(self.assist_page).fetch_or(1, Ordering::Relaxed);
+            self.eoi_skippable = true;
+        }
+    }
+
+    /// Takes the offer back. If the guest has accepted it, the interrupt ends here.
+    ///
+    /// This comes before every look at the APIC's priorities.
+    pub fn settle_skipped_eoi(&mut self) {
+        if self.eoi_skippable {
+            self.eoi_skippable = false;
+            if assist_word(self.assist_page).fetch_and(!1, Ordering::AcqRel) & 1 == 0 {
+                let _ = self.apic.eoi();
+                crate::lp::current().count(Counter::EoiSkipped);
+            }
+        }
+    }
+
+    /// Raises an interrupt of the VP's own: its timer, a SINT.
+    pub fn raise(&mut self, vector: u8) {
+        self.settle_skipped_eoi();
+        self.apic.accept(vector, false);
+        self.reevaluate = true;
+    }
+
+    /// Fires the APIC timer if it is due.
+    pub fn expire_apic_timer(&mut self, now: u64) {
+        if self.apic.timer_deadline().is_some_and(|deadline| deadline <= now) {
+            self.settle_skipped_eoi();
+            self.reevaluate |= self.apic.expire_timer(now);
+        }
+    }
+
+    /// Carries out what an LVT entry or a message to the VP itself asked for.
+    pub fn apply(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::Requested => self.reevaluate = true,
+            Delivery::Nmi => self.nmi_pending = true,
+            Delivery::None | Delivery::Smi | Delivery::Init | Delivery::Sipi { .. } | Delivery::ExtInt => {}
+        }
+    }
+
+    /// A system register that only the vCPU knows; short form.
+    pub fn efer(&self) -> u64 {
+        self.vcpu.system(SystemReg::Efer)
+    }
+}
+
+/// XCR0 bits that both the processor and this release support; 0 without XSAVE.
+fn supported_xcr0() -> u64 {
+    if arch_x86::cpu::cpuid(1, 0).ecx & 1 << 26 == 0 {
+        return 0;
+    }
+    let leaf = arch_x86::cpu::cpuid(0xD, 0);
+    (u64::from(leaf.edx) << 32 | u64::from(leaf.eax)) & fpu::SUPPORTED_XCR0
+}
+
+/// First word of a VP assist page: bit 0 is "no EOI required".
+fn assist_word(page: u64) -> &'static AtomicU64 {
+    &phys::shared_words(page)[0]
+}
