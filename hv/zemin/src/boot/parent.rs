@@ -152,7 +152,7 @@ fn create_vp(
     let assist_page = shared.vp(lp.index, VpPage::Assist);
     let state = State {
         vcpu,
-        apic: Apic::new(lp.apic_id, is_first, x2apic),
+        apic: create_apic(lp.apic_id, is_first, x2apic)?,
         activity: if is_first { Activity::Running } else { Activity::WaitForStartup },
         nmi_pending: false,
         assist_msr: assist_page,
@@ -167,6 +167,17 @@ fn create_vp(
         memory.write(Vp::new(partition, lp, lp.index, lp.apic_id, state));
         Some(&*memory)
     }
+}
+
+/// The parent's APIC. Where x2APIC mode is offered it is on from the start, as firmware may leave it: the register page
+/// then never has to be emulated.
+fn create_apic(apic_id: u32, is_first: bool, x2apic: bool) -> Option<Apic> {
+    const X2APIC_MODE: u64 = 1 << 10;
+    let mut apic = Apic::new(apic_id, is_first, x2apic);
+    if x2apic {
+        apic.set_apic_base(apic.apic_base() | X2APIC_MODE).ok()?;
+    }
+    Some(apic)
 }
 
 /// VMMCALL; RET. The rest of the page is INT3.

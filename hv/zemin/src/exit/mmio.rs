@@ -1,10 +1,102 @@
 //! The local APIC's register page, for a parent in xAPIC mode.
 
+use super::apic;
+use crate::log::{Level, log};
 use crate::lp::Lp;
+use crate::mem::PAGE;
+use crate::partition::Partition;
 use crate::vp::{State, Vp};
-use arch_x86::vcpu::{Event, LpContext, NestedFault};
+use arch_x86::cpu;
+use arch_x86::vcpu::{Event, LpContext, NestedFault, SegmentName, SystemReg, Vcpu};
+use x86emu::access::{self, Access, CodeSize, NotUnderstood};
+use x86emu::walk::{self, Paging};
+use zemindef::counters::Counter;
+
+/// Longest instruction.
+const INSTRUCTION_MAX: usize = 15;
+/// CS attributes: long, default operand size.
+const LONG: u16 = 1 << 13;
+const DEFAULT_32: u16 = 1 << 14;
 
 /// Handles an access to the page.
-pub fn handle(lp: &'static Lp, _vp: &'static Vp, state: &mut State, _context: &LpContext, _fault: NestedFault) {
-    super::inject(lp, state, Event::PROTECTION);
+pub fn handle(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpContext, fault: NestedFault) {
+    lp.count(Counter::ExitApicAccess);
+    match decode(vp.partition, &state.vcpu) {
+        Ok(access) => {
+            state.settle_skipped_eoi();
+            perform(lp, vp, state, (fault.gpa % PAGE) as u32, access);
+            // The processor knows no next instruction for a fault, so the length is the decoder's.
+            let next = state.vcpu.rip().wrapping_add(u64::from(access.length));
+            state.vcpu.set_rip(next);
+            let _ = context;
+        }
+        Err(NotUnderstood) => {
+            log!(Level::Error, "cannot emulate the APIC access at {:#x}", state.vcpu.rip());
+            super::inject(lp, state, Event::PROTECTION);
+        }
+    }
+}
+
+fn perform(lp: &'static Lp, vp: &'static Vp, state: &mut State, offset: u32, access: Access) {
+    let now = cpu::rdtsc();
+    if matches!(access.operation, access::Operation::Load { .. } | access::Operation::Exchange(_)) {
+        let written = access.stored(state.vcpu.regs());
+        let register = state.apic.read_mmio(offset & !0xF, now);
+        // Only the first four bytes of each sixteen exist; narrower reads see part of them.
+        let value = u64::from(register) >> (8 * (offset & 3));
+        access.loaded(state.vcpu.regs(), if offset & 0xC == 0 { value } else { 0 });
+        state.reevaluate = true;
+        if let Some(value) = written {
+            write(lp, vp, state, offset, value);
+        }
+    } else if let Some(value) = access.stored(state.vcpu.regs()) {
+        write(lp, vp, state, offset, value);
+    }
+}
+
+fn write(lp: &'static Lp, vp: &'static Vp, state: &mut State, offset: u32, value: u64) {
+    if offset & 0xF == 0 {
+        let effect = state.apic.write_mmio(offset, value as u32, cpu::rdtsc());
+        apic::apply(lp, vp, state, effect);
+    }
+}
+
+/// Finds and decodes the instruction at the guest's instruction pointer.
+fn decode(partition: &Partition, vcpu: &Vcpu) -> Result<Access, NotUnderstood> {
+    let cs = vcpu.segment(SegmentName::Cs);
+    let code = match cs.attributes {
+        attributes if attributes & LONG != 0 => CodeSize::Bits64,
+        attributes if attributes & DEFAULT_32 != 0 => CodeSize::Bits32,
+        _ => CodeSize::Bits16,
+    };
+    let base = if code == CodeSize::Bits64 { 0 } else { cs.base };
+    let mut bytes = [0; INSTRUCTION_MAX];
+    let len = fetch(partition, vcpu, base.wrapping_add(vcpu.rip()), &mut bytes);
+    access::decode(bytes.get(..len).unwrap_or_default(), code)
+}
+
+/// Reads instruction bytes at a linear address; how many there are before something is not mapped.
+fn fetch(partition: &Partition, vcpu: &Vcpu, linear: u64, bytes: &mut [u8; INSTRUCTION_MAX]) -> usize {
+    let paging = Paging {
+        cr0: vcpu.system(SystemReg::Cr0),
+        cr3: vcpu.system(SystemReg::Cr3),
+        cr4: vcpu.system(SystemReg::Cr4),
+        efer: vcpu.system(SystemReg::Efer),
+    };
+    let read = |gpa: u64, size: usize| {
+        let mut entry = [0; 8];
+        partition.read(gpa, entry.get_mut(..size)?).ok()?;
+        Some(u64::from_le_bytes(entry))
+    };
+    let in_first_page = INSTRUCTION_MAX.min((PAGE - linear % PAGE) as usize);
+    let (first, second) = bytes.split_at_mut(in_first_page);
+    let mut fetched = 0;
+    for part in [first, second].into_iter().filter(|part| !part.is_empty()) {
+        let gpa = walk::translate(paging, linear.wrapping_add(fetched as u64), read);
+        if gpa.ok().and_then(|gpa| partition.read(gpa, part).ok()).is_none() {
+            break;
+        }
+        fetched += part.len();
+    }
+    fetched
 }
