@@ -1,9 +1,9 @@
 //! The saved state: the 176-byte local APIC structure of GET_VP_STATE and SET_VP_STATE.
 //!
-//! Forty-four u32: apic_id, version, ldr, dfr, spurious, isr[8], tmr[8], irr[8], esr, icr_high, icr_low, lvt_timer,
-//! lvt_thermal, lvt_perfmon, lvt_lint0, lvt_lint1, lvt_error, lvt_cmci, error_status, initial_count, counter_value,
-//! divide_configuration, remote_read. `esr` is what the register shows, `error_status` what has happened since it was
-//! last written. TPR (CR8), APIC_BASE and TSC_DEADLINE are not in it: VMMs move them as registers.
+//! Forty-four u32: apic_id, version, ldr, dfr, spurious, isr (8 words), tmr (8), irr (8), esr, icr_high, icr_low,
+//! lvt_timer, lvt_thermal, lvt_perfmon, lvt_lint0, lvt_lint1, lvt_error, lvt_cmci, error_status, initial_count,
+//! counter_value, divide_configuration, remote_read. `esr` is what the register shows, `error_status` what has happened
+//! since it was last written. TPR (CR8), APIC_BASE and TSC_DEADLINE are not in it: VMMs move them as registers.
 
 use crate::apic::{Apic, Mode};
 use crate::lvt::Lvt;
