@@ -2,9 +2,7 @@
 
 use crate::registers::{Page, Synic};
 use crate::sint::{Blocked, Signal};
-
-/// Flags per SINT; a flag number is below this.
-pub const FLAGS_PER_SINT: u16 = 2048;
+use hvdef::synic::FLAGS_PER_SINT;
 
 /// A SIEF page. The hypervisor implements it with atomics on the page.
 pub trait FlagPage {
@@ -29,7 +27,7 @@ pub fn signal_event<P: FlagPage>(
     sint: u8,
     flag: u16,
 ) -> Result<EventSignal, Blocked> {
-    if flag >= FLAGS_PER_SINT {
+    if usize::from(flag) >= FLAGS_PER_SINT {
         return Err(Blocked::Invalid);
     }
     let signal = match synic.signal(sint) {

@@ -9,9 +9,7 @@
 //! that did not fit is remembered before ring_full is set.
 
 use crate::pending_set::PendingSet;
-
-/// Entries per ring.
-pub const RING_ENTRIES: u8 = 63;
+use hvdef::synic::RING_ENTRIES;
 
 /// The ring in memory shared with the root. The hypervisor implements it with sequentially consistent atomics.
 pub trait RingPage {
@@ -89,7 +87,7 @@ impl EventRing {
     fn store<R: RingPage>(&mut self, ring: &R, port: u32) -> bool {
         let stored = ring.try_store(self.head, port);
         if stored {
-            self.head = if self.head + 1 >= RING_ENTRIES { 0 } else { self.head + 1 };
+            self.head = if usize::from(self.head) + 1 >= RING_ENTRIES { 0 } else { self.head + 1 };
         }
         stored
     }

@@ -18,6 +18,8 @@
 //!   guest is the only other party;
 //! * nothing a guest or a VMM writes panics, and nothing here allocates: what waits is bits and fixed arrays.
 //!
+//! Register numbers and formats are those of `hvdef::msr`.
+//!
 //! Sources: TLFS chapters 11 (inter-partition communication, SynIC) and 12 (timers), `include/hyperv/hvgdk_mini.h`.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -25,23 +27,20 @@
 mod event_flags;
 mod event_ring;
 mod message;
-mod msr;
 mod pending_set;
 pub mod reftime;
 mod registers;
 mod root_queue;
 mod sint;
 mod stimer;
-mod stimer_config;
 mod stimer_state;
 
-pub use event_flags::{EventSignal, FLAGS_PER_SINT, FlagPage, signal_event};
-pub use event_ring::{EventRing, Overflow, RING_ENTRIES, RingPage};
+pub use event_flags::{EventSignal, FlagPage, signal_event};
+pub use event_ring::{EventRing, Overflow, RingPage};
 pub use message::{MessageQueue, MessageSlot, QueueFull, post};
 pub use pending_set::PendingSet;
 pub use registers::{Effect, Gp, Page, Synic};
 pub use root_queue::{RootMessage, RootQueue};
-pub use sint::{Blocked, SINTS, Signal, Sint};
-pub use stimer::{Actions, MAX_CATCH_UP, MIN_PERIOD, STIMERS, Stimers, TimerAction};
-pub use stimer_config::StimerConfig;
+pub use sint::{Blocked, Signal};
+pub use stimer::{Actions, MAX_CATCH_UP, MIN_PERIOD, Stimers, TimerAction};
 pub use stimer_state::STIMER_STATE_WORDS;

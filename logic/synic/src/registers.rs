@@ -1,7 +1,7 @@
 //! The SynIC's registers.
 
-use crate::msr;
-use crate::sint::{Blocked, SINTS, Signal, Sint};
+use crate::sint::{Blocked, Signal};
+use hvdef::msr::{self, SINT_COUNT, SintConfig};
 
 /// The access must raise #GP(0) in the VP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,7 +47,7 @@ pub struct Synic {
     event_flags: u64,
     messages: u64,
     event_ring: u64,
-    sints: [Sint; SINTS as usize],
+    sints: [SintConfig; SINT_COUNT],
     /// Vectors of the unmasked auto-EOI SINTs.
     auto_eoi: [u64; 4],
     is_root: bool,
@@ -65,7 +65,7 @@ impl Synic {
             event_flags: 0,
             messages: 0,
             event_ring: 0,
-            sints: [Sint::RESET; SINTS as usize],
+            sints: [SintConfig::new().with_masked(true); SINT_COUNT],
             auto_eoi: [0; 4],
             is_root: false,
         }
@@ -102,7 +102,7 @@ impl Synic {
             msr::EOM => Ok(0),
             msr::SIRBP if self.is_root => Ok(self.event_ring),
             msr::SINT0..=msr::SINT15 => {
-                self.sint((msr - msr::SINT0) as u8).map(|sint| sint.0).ok_or(Gp)
+                self.sint((msr - msr::SINT0) as u8).map(SintConfig::into_bits).ok_or(Gp)
             }
             _ => Err(Gp),
         }
@@ -118,7 +118,7 @@ impl Synic {
             msr::SIMP => Ok(self.write_page(Page::Messages, value)),
             msr::EOM => Ok(Effect::DeliverPending),
             msr::SIRBP if self.is_root => Ok(self.write_page(Page::EventRing, value)),
-            msr::SINT0..=msr::SINT15 => self.write_sint((msr - msr::SINT0) as u8, Sint(value)),
+            msr::SINT0..=msr::SINT15 => self.write_sint((msr - msr::SINT0) as u8, value),
             _ => Err(Gp),
         }
     }
@@ -145,8 +145,10 @@ impl Synic {
         }
     }
 
-    fn write_sint(&mut self, index: u8, value: Sint) -> Result<Effect, Gp> {
-        if !value.is_valid() {
+    fn write_sint(&mut self, index: u8, value: u64) -> Result<Effect, Gp> {
+        let value = SintConfig::from_bits(value);
+        // Vectors below 16 go with the mask only: that is how Windows writes 0.
+        if value.vector() < 16 && !value.masked() {
             return Err(Gp);
         }
         let sint = self.sints.get_mut(usize::from(index)).ok_or(Gp)?;
@@ -189,7 +191,7 @@ impl Synic {
     }
 
     /// A SINT register.
-    pub fn sint(&self, index: u8) -> Option<Sint> {
+    pub fn sint(&self, index: u8) -> Option<SintConfig> {
         self.sints.get(usize::from(index)).copied()
     }
 

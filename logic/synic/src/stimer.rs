@@ -8,12 +8,8 @@
 //!   expiry it had. Later expiries of a periodic timer merge into it. A write to the timer's registers drops it.
 //! * COUNT = 0 stops the timer, auto-enable or not.
 
-use crate::msr;
 use crate::registers::Gp;
-use crate::stimer_config::StimerConfig;
-
-/// Timers per VP.
-pub const STIMERS: usize = 4;
+use hvdef::msr::{self, STIMER_COUNT, StimerConfig};
 
 /// Missed periods that are made up for; more are skipped.
 pub const MAX_CATCH_UP: u64 = 8;
@@ -45,7 +41,7 @@ pub enum TimerAction {
 }
 
 /// At most one action per timer; to be iterated with `into_iter().flatten()`.
-pub type Actions = [Option<TimerAction>; STIMERS];
+pub type Actions = [Option<TimerAction>; STIMER_COUNT];
 
 /// One timer.
 #[derive(Clone, Copy, Debug)]
@@ -61,8 +57,13 @@ pub(crate) struct Stimer {
 }
 
 impl Stimer {
-    pub(crate) const RESET: Self =
-        Self { config: StimerConfig(0), count: 0, expiry: None, not_before: 0, undelivered: None };
+    pub(crate) const RESET: Self = Self {
+        config: StimerConfig::new(),
+        count: 0,
+        expiry: None,
+        not_before: 0,
+        undelivered: None,
+    };
 
     fn due(&self) -> Option<u64> {
         self.expiry.map(|at| at.max(self.not_before))
@@ -78,7 +79,7 @@ impl Stimer {
     }
 
     fn write_config(&mut self, config: StimerConfig, now: u64) {
-        let enable = config.enabled() && config.has_target();
+        let enable = config.enabled() && has_target(config);
         self.config = config.with_enabled(enable);
         self.start(now);
     }
@@ -87,7 +88,7 @@ impl Stimer {
         self.count = count;
         let enable = count != 0
             && (self.config.enabled() || self.config.auto_enable())
-            && self.config.has_target();
+            && has_target(self.config);
         self.config = self.config.with_enabled(enable);
         self.start(now);
     }
@@ -132,7 +133,7 @@ impl Stimer {
     fn message(&self, timer: usize, now: u64) -> Option<TimerAction> {
         let expiration = self.undelivered?;
         Some(TimerAction::Message {
-            sint: self.config.sint(),
+            sint: self.config.sintx(),
             timer: timer as u8,
             expiration,
             delivery: now,
@@ -143,26 +144,26 @@ impl Stimer {
 /// The synthetic timers of one VP.
 #[derive(Clone, Debug)]
 pub struct Stimers {
-    pub(crate) timers: [Stimer; STIMERS],
+    pub(crate) timers: [Stimer; STIMER_COUNT],
     direct_offered: bool,
 }
 
 impl Stimers {
     /// All stopped. `direct_offered` says that CPUID offers direct mode (0x40000003 EDX bit 19).
     pub const fn new(direct_offered: bool) -> Self {
-        Self { timers: [Stimer::RESET; STIMERS], direct_offered }
+        Self { timers: [Stimer::RESET; STIMER_COUNT], direct_offered }
     }
 
     /// Stops all timers and drops their messages.
     pub fn reset(&mut self) {
-        self.timers = [Stimer::RESET; STIMERS];
+        self.timers = [Stimer::RESET; STIMER_COUNT];
     }
 
     /// Reads STIMERx_CONFIG or STIMERx_COUNT; #GP for any other MSR.
     pub fn read_msr(&self, msr: u32) -> Result<u64, Gp> {
         let (index, is_count) = split(msr).ok_or(Gp)?;
         let timer = self.timers.get(index).ok_or(Gp)?;
-        Ok(if is_count { timer.count } else { timer.config.0 })
+        Ok(if is_count { timer.count } else { timer.config.into_bits() })
     }
 
     /// Writes STIMERx_CONFIG or STIMERx_COUNT; then [`Stimers::next_expiry`] has changed, perhaps to the past.
@@ -176,8 +177,8 @@ impl Stimers {
             timer.write_count(value, now);
             return Ok(());
         }
-        let config = StimerConfig(value);
-        if value & StimerConfig::RESERVED != 0 || config.direct() && !self.direct_offered {
+        let config = StimerConfig::from_bits(value);
+        if value & RESERVED != 0 || config.direct_mode() && !self.direct_offered {
             return Err(Gp);
         }
         timer.write_config(config, now);
@@ -192,11 +193,11 @@ impl Stimers {
 
     /// Passes all expiries that are due.
     pub fn expire(&mut self, now: u64) -> Actions {
-        let mut actions = [None; STIMERS];
+        let mut actions = [None; STIMER_COUNT];
         for (index, (timer, action)) in self.timers.iter_mut().zip(&mut actions).enumerate() {
             let Some(expiration) = timer.expire(now) else { continue };
-            *action = if timer.config.direct() {
-                Some(TimerAction::Direct { vector: timer.config.vector() })
+            *action = if timer.config.direct_mode() {
+                Some(TimerAction::Direct { vector: timer.config.apic_vector() })
             } else {
                 timer.undelivered.get_or_insert(expiration);
                 timer.message(index, now)
@@ -218,6 +219,14 @@ impl Stimers {
             timer.undelivered = None;
         }
     }
+}
+
+/// Bits of the configuration that must be zero.
+pub(crate) const RESERVED: u64 = !0xf_1fff;
+
+/// Can the timer announce anything? Not with SINT 0 (TLFS: such a timer is disabled at once), nor with a vector below 16.
+pub(crate) fn has_target(config: StimerConfig) -> bool {
+    if config.direct_mode() { config.apic_vector() >= 16 } else { config.sintx() != 0 }
 }
 
 /// Timer index, and whether the MSR is COUNT.

@@ -4,8 +4,8 @@
 //! words. `adjustment` is ours to define: the next expiry of a running periodic timer, 0 otherwise. A one-shot timer
 //! needs none, as its count is the expiry.
 
-use crate::stimer::{Stimer, Stimers};
-use crate::stimer_config::StimerConfig;
+use crate::stimer::{RESERVED, Stimer, Stimers, has_target};
+use hvdef::msr::StimerConfig;
 
 /// Length of the saved state in u64 words.
 pub const STIMER_STATE_WORDS: usize = 25;
@@ -33,16 +33,22 @@ impl Stimer {
     fn save(&self) -> [u64; 5] {
         let adjustment = self.expiry.filter(|_| self.config.periodic()).unwrap_or(0);
         let undelivered = self.undelivered.unwrap_or(0);
-        [u64::from(self.undelivered.is_some()), self.config.0, self.count, adjustment, undelivered]
+        [
+            u64::from(self.undelivered.is_some()),
+            self.config.into_bits(),
+            self.count,
+            adjustment,
+            undelivered,
+        ]
     }
 
     fn restore(words: &[u64; 5], now: u64) -> Self {
         let &[flags, config, count, adjustment, undelivered] = words;
-        let config = StimerConfig(config & !StimerConfig::RESERVED);
-        let config = config.with_enabled(config.enabled() && config.has_target());
+        let config = StimerConfig::from_bits(config & !RESERVED);
+        let config = config.with_enabled(config.enabled() && has_target(config));
         let mut timer = Self { config, count, ..Self::RESET };
-        timer.undelivered =
-            Some(undelivered).filter(|_| flags & 1 != 0 && !config.direct() && config.sint() != 0);
+        timer.undelivered = Some(undelivered)
+            .filter(|_| flags & 1 != 0 && !config.direct_mode() && config.sintx() != 0);
         if config.enabled() && count != 0 {
             timer.expiry = Some(if config.periodic() {
                 timer.restored_period(adjustment, now)

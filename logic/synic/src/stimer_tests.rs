@@ -19,7 +19,7 @@ fn timers(config: u64, count: u64, now: u64) -> Stimers {
 }
 
 const DIRECT: Actions = [Some(TimerAction::Direct { vector: 0xed }), None, None, None];
-const NOTHING: Actions = [None; STIMERS];
+const NOTHING: Actions = [None; STIMER_COUNT];
 
 fn message(expiration: u64, delivery: u64) -> Actions {
     [Some(TimerAction::Message { sint: 2, timer: 0, expiration, delivery }), None, None, None]
