@@ -93,6 +93,7 @@ impl Counter {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
     use super::*;
 
     #[test]
@@ -105,6 +106,20 @@ mod tests {
             );
         }
         assert_eq!(Counter::from_index(Counter::COUNT), None);
+    }
+
+    #[test]
+    fn the_document_lists_every_counter_under_its_number() {
+        let document = include_str!("../../../docs/abi/zemin-extensions.md");
+        for counter in Counter::ALL {
+            let row = std::format!(
+                "| {} | {} | {} |",
+                counter as usize,
+                counter.name(),
+                counter.description()
+            );
+            assert!(document.lines().any(|line| line == row), "missing: {row}");
+        }
     }
 
     #[test]
