@@ -7,11 +7,16 @@
 
 mod code;
 mod control;
+mod vp_set;
 
+pub mod intercept;
 pub mod interrupt;
 pub mod memory;
+pub mod partition;
+pub mod synic;
 pub mod system;
-mod vp_set;
+pub mod tlb;
+pub mod vp;
 
 pub use code::HypercallCode;
 pub use control::{HypercallInput, HypercallOutput};

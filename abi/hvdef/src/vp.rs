@@ -1,7 +1,42 @@
 //! Pages of one VP: VP assist page, reference TSC page (TLFS, "Virtual Processor Assist Page", "Partition Reference
 //! Time").
 
-use crate::macros::{layout, wire};
+use crate::macros::{layout, open_enum, wire};
+
+open_enum! {
+    /// Pages that MAP_VP_STATE_PAGE shares.
+    pub struct VpStatePageType(u16) {
+        /// The register page.
+        REGISTERS = 0;
+        /// One message: the last intercept.
+        INTERCEPT_MESSAGE = 1;
+        /// Guest-hypervisor communication block of an encrypted guest.
+        GHCB = 2;
+    }
+}
+
+open_enum! {
+    /// Parts of a VP's state that GET_VP_STATE and SET_VP_STATE move. Bit 31: passed by page.
+    pub struct VpStateType(u32) {
+        /// Four timers.
+        SYNTHETIC_TIMERS = 0x0000_0004;
+        /// The local APIC.
+        LAPIC = 0x8000_0000;
+        /// XSAVE area, compacted.
+        XSAVE = 0x8000_0001;
+        /// Message page.
+        SIM_PAGE = 0x8000_0002;
+        /// Event flags page.
+        SIEF_PAGE = 0x8000_0003;
+    }
+}
+
+impl VpStateType {
+    /// Whether the data is in pages that the variable header lists.
+    pub const fn is_passed_by_page(self) -> bool {
+        self.0 >> 31 != 0
+    }
+}
 
 wire! {
     /// TLFS `HV_VP_ASSIST_PAGE`, less the rest of its page. Of these fields the first is used without virtual trust

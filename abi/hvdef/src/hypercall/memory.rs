@@ -60,10 +60,19 @@ wire! {
     /// [`ACQUIRE_SPARSE_SPA_PAGE_HOST_ACCESS`](super::HypercallCode::ACQUIRE_SPARSE_SPA_PAGE_HOST_ACCESS) and its
     /// opposite: list of page numbers follows.
     pub struct SparsePageHostAccess {
+        /// Bits 1:0, 1 read and 2 write.
+        pub host_access: u32,
+        /// 1 exclusive, 2 shared, 4 large pages, 8 huge pages.
+        pub flags: u32,
         /// Of which partition.
         pub partition_id: PartitionId,
-        /// Call-specific.
-        pub flags: u64,
+    }
+
+    /// [`MEMORY_HEAT_HINT`](super::HypercallCode::MEMORY_HEAT_HINT): list of [`ExtendedRange`](super::tlb::ExtendedRange)
+    /// in the extended format follows.
+    pub struct MemoryHeatHint {
+        /// Bits 1:0: 2, the pages are free.
+        pub heat_type: u64,
     }
 }
 
@@ -72,7 +81,8 @@ layout!(WithdrawMemory, 16, partition_id @ 0, proximity @ 8);
 layout!(MapGpaPages, 24, target_partition_id @ 0, target_base @ 8, flags @ 16, padding @ 20);
 layout!(UnmapGpaPages, 24, target_partition_id @ 0, target_base @ 8, flags @ 16, padding @ 20);
 layout!(GetGpaPagesAccessStates, 24, partition_id @ 0, flags @ 8, base @ 16);
-layout!(SparsePageHostAccess, 16, partition_id @ 0, flags @ 8);
+layout!(SparsePageHostAccess, 16, host_access @ 0, flags @ 4, partition_id @ 8);
+layout!(MemoryHeatHint, 8, heat_type @ 0);
 
 /// TLFS `HV_MAP_GPA_FLAGS`: what the partition may do with a page and how it is mapped.
 #[bitfield(u32)]
