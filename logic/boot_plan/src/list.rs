@@ -24,9 +24,9 @@ impl<T: Copy, const N: usize> List<T, N> {
         self.insert(self.len, item)
     }
 
-    /// Puts `item` at `index`; the items from there on move up.
+    /// Puts `item` at `index`, which is at most the length; the items from there on move up.
     pub fn insert(&mut self, index: usize, item: T) -> Result<(), Full> {
-        let end = self.len.checked_add(1).ok_or(Full)?;
+        let end = self.len.checked_add(1).filter(|_| index <= self.len).ok_or(Full)?;
         let tail = self.items.get_mut(index..end).ok_or(Full)?;
         tail.rotate_right(1);
         *tail.first_mut().ok_or(Full)? = item;
