@@ -5,7 +5,7 @@ use crate::mem::{PAGE, phys};
 use crate::sync::Once;
 use crate::vp::Vp;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use crate::tmp::PartitionId;
+use hvdef::PartitionId;
 use crate::tmp::Privileges;
 use page_table::{Table, flags};
 

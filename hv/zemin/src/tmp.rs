@@ -37,4 +37,19 @@ pub struct Privileges(pub u64);
 impl Privileges {
     pub const ROOT: Self = Self(u64::MAX);
 }
-#[path = "reftime_tmp.rs"] pub mod reftime;
+pub enum Outcome {
+    Done { reps: u16 },
+    Continue { reps: u16 },
+    Failed { status: hvdef::HvStatus, reps: u16 },
+    Inject(u8),
+}
+pub mod tlb {
+    use zerocopy::*;
+    #[repr(C)] #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    pub struct Flags(pub u64);
+    impl Flags { pub fn all_processors(self) -> bool { self.0 & 1 != 0 } }
+    #[repr(C)] #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    pub struct FlushVirtualAddressSpace { pub address_space: u64, pub flags: Flags, pub processor_mask: u64 }
+    #[repr(C)] #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    pub struct FlushVirtualAddressSpaceEx { pub address_space: u64, pub flags: Flags, pub vp_set: hvdef::hypercall::VpSetHeader }
+}

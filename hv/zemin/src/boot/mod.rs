@@ -32,13 +32,13 @@ core::arch::global_asm!(
 
 /// Features of the parent, CPUID 0x40000003.
 pub const PARENT_FEATURES: (u32, u32, u32, u32) = (
-    1 << 0 | 1 << 1 | 1 << 2 | 1 << 5 | 1 << 6 | 1 << 9 | 1 << 11 | 1 << 4,
+    1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 9 | 1 << 11 | 1 << 4,
     1 << 0 | 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 12,
     0,
-    1 << 8 | 1 << 10,
+    1 << 8 | 1 << 10 | 1 << 19,
 );
 /// Hints for the parent, CPUID 0x40000004.
-pub const PARENT_HINTS: u32 = 1 << 3 | 1 << 9;
+pub const PARENT_HINTS: u32 = 1 << 2 | 1 << 3 | 1 << 9 | 1 << 10 | 1 << 11;
 
 static X2APIC: AtomicBool = AtomicBool::new(false);
 static HUGE: AtomicBool = AtomicBool::new(false);
@@ -54,6 +54,12 @@ pub fn largest_parent_page() -> PageSize {
 }
 pub fn premapped_end() -> u64 {
     PREMAPPED.load(Ordering::Relaxed)
+}
+pub fn cpu_features() -> zemindef::info::CpuFeatures {
+    zemindef::info::CpuFeatures::NONE
+}
+pub fn ram_total() -> u64 {
+    0
 }
 pub fn build_id() -> [u8; 20] {
     [0; 20]

@@ -4,7 +4,7 @@ use crate::vp::{State, Vp};
 use crate::{lp, partition};
 use arch_x86::cpu::{self, CR4_OSXSAVE, CR4_PKE, CpuidResult};
 use arch_x86::vcpu::{Reg, SystemReg};
-use crate::tmp::cpuid as hv;
+use hvdef::cpuid as hv;
 use zemindef::cpuid as zemin;
 
 /// Leaf 1 ECX: MONITOR, which could hold the LP in MWAIT; VMX; x2APIC; TSC deadline timer; OSXSAVE; hypervisor present.

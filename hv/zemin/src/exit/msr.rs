@@ -10,7 +10,7 @@ use arch_x86::cpu;
 use arch_x86::msr as physical;
 use arch_x86::vcpu::SystemReg;
 use core::sync::atomic::Ordering;
-use crate::tmp::msr as hv;
+use hvdef::msr as hv;
 use lapic::Effect;
 
 /// The access raises #GP(0).

@@ -1,34 +1,158 @@
-//! The parent's synthetic interrupt controller and timers: MSRs and their pages.
+//! A VP's synthetic interrupt controller and synthetic timers: MSRs, pages, and the messages that go into them.
 
+use crate::boot::{SharedPages, VpPage};
 use crate::exit::msr::Fault;
 use crate::lp::Lp;
+use crate::mem::{PAGE, phys};
+use crate::run;
+use crate::time;
 use crate::vp::{State, Vp};
+use arch_x86::cpu;
+use core::sync::atomic::Ordering;
+use hvdef::message::{Message, MessageType};
+use hvdef::msr as hv;
+use synic::{Effect, MessageSlot, Page, Signal, Stimers, Synic, TimerAction, post};
+use zemindef::counters::Counter;
+use zerocopy::IntoBytes;
 
 /// A VP's SynIC.
-pub struct VpSynic {}
+pub struct VpSynic {
+    registers: Synic,
+    timers: Stimers,
+    /// System address of the message page.
+    messages: u64,
+}
 
 impl VpSynic {
-    pub fn new(_shared: &crate::boot::SharedPages, _index: u32) -> Self {
-        Self {}
+    /// The SynIC of the parent's VP `index`, on the pages that the hypervisor provides.
+    pub fn new(shared: &SharedPages, index: u32) -> Self {
+        let page = |which| shared.vp(index, which);
+        let gpn = |which| page(which) / PAGE;
+        Self {
+            registers: Synic::for_root(gpn(VpPage::Messages), gpn(VpPage::Events), gpn(VpPage::Ring)),
+            timers: Stimers::new(true),
+            messages: page(VpPage::Messages),
+        }
+    }
+
+    /// Whether the interrupt with this vector ends on delivery.
+    pub fn is_auto_eoi(&self, vector: u8) -> bool {
+        self.registers.is_auto_eoi(vector)
+    }
+}
+
+/// One slot of a message page that the guest reads and writes at the same time.
+struct Slot {
+    page: u64,
+    sint: u8,
+}
+
+/// Words of a slot.
+const SLOT_WORDS: usize = hvdef::synic::ROW_SIZE / 8;
+/// The pending flag inside a slot's first word: bit 0 of the flags, byte 5.
+const PENDING: u64 = 1 << 40;
+/// The message type inside a slot's first word.
+const TYPE: u64 = 0xFFFF_FFFF;
+
+impl Slot {
+    fn words(&self) -> &'static [core::sync::atomic::AtomicU64] {
+        let start = usize::from(self.sint) * SLOT_WORDS;
+        phys::shared_words(self.page).get(start..start + SLOT_WORDS).unwrap_or_default()
+    }
+}
+
+impl MessageSlot<Message> for Slot {
+    fn try_store(&self, message: &Message, more: bool) -> bool {
+        let Some((first, rest)) = self.words().split_first() else { return false };
+        if first.load(Ordering::Acquire) & TYPE != 0 {
+            return false;
+        }
+        let bytes = message.as_bytes();
+        let mut words = bytes.chunks_exact(8).map(|word| word.try_into().map_or(0, u64::from_le_bytes));
+        let header = words.next().unwrap_or(0) | if more { PENDING } else { 0 };
+        for (target, word) in rest.iter().zip(words) {
+            target.store(word, Ordering::Relaxed);
+        }
+        // The type is in here: with it the slot is the guest's.
+        first.store(header, Ordering::SeqCst);
+        true
+    }
+
+    fn set_pending(&self) {
+        if let Some(first) = self.words().first() {
+            first.fetch_or(PENDING, Ordering::SeqCst);
+        }
     }
 }
 
 impl State {
     /// Reads an MSR of the SynIC or a synthetic timer.
-    pub fn read_synic_msr(&mut self, _vp: &Vp, _index: u32) -> Result<u64, Fault> {
-        Err(Fault)
+    pub fn read_synic_msr(&mut self, _vp: &Vp, index: u32) -> Result<u64, Fault> {
+        let value = match index {
+            hv::STIMER0_CONFIG..=hv::STIMER3_COUNT => self.synic.timers.read_msr(index),
+            _ => self.synic.registers.read_msr(index),
+        };
+        value.map_err(|_| Fault)
     }
 
     /// Writes an MSR of the SynIC or a synthetic timer.
-    pub fn write_synic_msr(&mut self, _lp: &Lp, _vp: &Vp, _index: u32, _value: u64) -> Result<(), Fault> {
-        Err(Fault)
+    pub fn write_synic_msr(&mut self, lp: &Lp, _vp: &Vp, index: u32, value: u64) -> Result<(), Fault> {
+        if (hv::STIMER0_CONFIG..=hv::STIMER3_COUNT).contains(&index) {
+            let now = cpu::rdtsc();
+            self.synic.timers.write_msr(index, value, time::reference_at(now)).map_err(|_| Fault)?;
+            self.expire_synthetic_timers(now);
+            run::update_timer(lp, self);
+            return Ok(());
+        }
+        match self.synic.registers.write_msr(index, value).map_err(|_| Fault)? {
+            Effect::DeliverPending | Effect::PageChanged { page: Page::Messages, enabled: true, .. } => {
+                let waiting = self.synic.timers.undelivered(time::now());
+                waiting.into_iter().flatten().for_each(|action| self.announce(action));
+            }
+            Effect::PageChanged { .. } | Effect::None => {}
+        }
+        Ok(())
     }
 
-    /// Fires synthetic timers that are due.
-    pub fn expire_synthetic_timers(&mut self, _now: u64) {}
+    /// Fires synthetic timers that are due at time-stamp counter value `now`.
+    pub fn expire_synthetic_timers(&mut self, now: u64) {
+        let reference = time::reference_at(now);
+        if self.synic.timers.next_expiry().is_some_and(|expiry| expiry <= reference) {
+            let actions = self.synic.timers.expire(reference);
+            actions.into_iter().flatten().for_each(|action| self.announce(action));
+        }
+    }
 
     /// Time-stamp counter value of the next synthetic timer, `u64::MAX` for none.
     pub fn next_synthetic_deadline(&self) -> u64 {
-        u64::MAX
+        self.synic.timers.next_expiry().map_or(u64::MAX, time::tsc_at)
+    }
+
+    /// Tells the guest of an expired timer.
+    fn announce(&mut self, action: TimerAction) {
+        crate::lp::current().count(Counter::TimerExpired);
+        match action {
+            TimerAction::Direct { vector } => self.raise(vector),
+            TimerAction::Message { sint, timer, expiration, delivery } => {
+                let words = [u64::from(timer), expiration, delivery];
+                let Some(message) = Message::new(MessageType::TIMER_EXPIRED, 0, words.as_bytes()) else { return };
+                if self.post_message(sint, &message) {
+                    self.synic.timers.message_delivered(timer);
+                }
+            }
+        }
+    }
+
+    /// Puts a message into the guest's slot for `sint` and announces it. `false` if it has to wait.
+    pub fn post_message(&mut self, sint: u8, message: &Message) -> bool {
+        let Ok(signal) = self.synic.registers.message_signal(sint) else { return false };
+        if !post(&Slot { page: self.synic.messages, sint }, message, false) {
+            return false;
+        }
+        crate::lp::current().count(Counter::SynicMessages);
+        if let Signal::Interrupt { vector, .. } = signal {
+            self.raise(vector);
+        }
+        true
     }
 }

@@ -1,0 +1,73 @@
+//! Flushing cached translations on several VPs.
+//!
+//! A flush gives the VP a new address-space id, whatever part of its address space was named: with software and hardware
+//! that tag translations this is cheaper than walking a list, and it is always enough.
+
+use super::Call;
+use crate::vp::{Request, State, Vp};
+use arch_x86::cpu;
+use core::sync::atomic::Ordering;
+use hvdef::HvStatus;
+use crate::tmp::tlb::{FlushVirtualAddressSpace, FlushVirtualAddressSpaceEx};
+use crate::tmp::Outcome;
+use zemindef::counters::Counter;
+
+/// FLUSH_VIRTUAL_ADDRESS_SPACE and FLUSH_VIRTUAL_ADDRESS_LIST.
+pub fn flush(call: &Call, state: &mut State) -> Outcome {
+    let result = call.input::<FlushVirtualAddressSpace>().map(|input| {
+        let all = input.flags.all_processors();
+        let mask = input.processor_mask;
+        flush_where(call, state, |index| all || index < 64 && mask & 1 << index != 0);
+    });
+    done(call, result)
+}
+
+/// The same with a VP set.
+pub fn flush_ex(call: &Call, state: &mut State) -> Outcome {
+    let result = call.input::<FlushVirtualAddressSpaceEx>().and_then(|input| {
+        let all = input.flags.all_processors();
+        let mut wanted = [0u64; 4];
+        for index in call.vp_set(input.vp_set, size_of::<FlushVirtualAddressSpaceEx>())? {
+            if let Some(word) = wanted.get_mut(index as usize / 64) {
+                *word |= 1 << (index % 64);
+            }
+        }
+        let is_wanted = |index: u32| wanted.get(index as usize / 64).is_some_and(|word| word & 1 << (index % 64) != 0);
+        flush_where(call, state, |index| all || is_wanted(index));
+        Ok(())
+    });
+    done(call, result)
+}
+
+fn done(call: &Call, result: Result<(), HvStatus>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Done { reps: call.rep_count },
+        Err(status) => Outcome::Failed { status, reps: call.rep_start },
+    }
+}
+
+/// Flushes the VPs selected and returns when none of them uses an old translation any more.
+fn flush_where(call: &Call, state: &mut State, selected: impl Fn(u32) -> bool) {
+    call.lp.count(Counter::TlbFlushes);
+    let others = || call.vp.partition.vps().filter(|vp| vp.index != call.vp.index && selected(vp.index));
+    let mut before = [0u64; crate::lp::MAX_LPS];
+    for (vp, seen) in others().zip(&mut before) {
+        *seen = vp.flushes.load(Ordering::Acquire);
+        vp.request(Request::FlushTranslations);
+    }
+    if selected(call.vp.index) {
+        state.vcpu.flush_translations();
+    }
+    for (vp, seen) in others().zip(before) {
+        wait(call.vp, state, vp, seen);
+    }
+}
+
+/// Waits for another VP's flush. The caller's own requests are served meanwhile: two VPs may flush each other.
+fn wait(own: &Vp, state: &mut State, other: &Vp, seen: u64) {
+    while other.flushes.load(Ordering::Acquire) == seen {
+        own.absorb(state);
+        cpu::pause();
+    }
+}
+
