@@ -70,7 +70,7 @@ fn on_device(lp: &'static Lp, vector: u8) {
         lp.owed_eoi.set(owed);
     } else {
         // Also one that is no longer mapped: the parent may have moved it a moment ago and still serves the old vector.
-        lp.count(if is_set(&lp.device_vectors, vector) { Counter::PhysicalDevice } else { Counter::PhysicalUnmapped });
+        lp.count(if lp.device_vectors[usize::from(vector)].load(Ordering::Relaxed) != 0 { Counter::PhysicalDevice } else { Counter::PhysicalUnmapped });
         APIC.get().end_of_interrupt();
     }
     if let Some(vp) = lp.root_vp.get() {
@@ -96,13 +96,13 @@ pub fn map_device(lp: &Lp, vector: u8, level: bool) {
     } else {
         lp.level_vectors[word].fetch_and(!bit, Ordering::Relaxed);
     }
-    lp.device_vectors[word].fetch_or(bit, Ordering::Release);
+    lp.device_vectors[usize::from(vector)].fetch_add(1, Ordering::Release);
 }
 
-/// Takes the declaration back. `false` if there was none. The trigger mode is kept: an interrupt may be under way.
+/// Takes one declaration back. `false` if there was none. The trigger mode is kept: an interrupt may be under way.
 pub fn unmap_device(lp: &Lp, vector: u8) -> bool {
-    let (word, bit) = (usize::from(vector / 64), 1 << (vector % 64));
-    lp.device_vectors[word].fetch_and(!bit, Ordering::AcqRel) & bit != 0
+    let less_one = |count: u16| count.checked_sub(1);
+    lp.device_vectors[usize::from(vector)].fetch_update(Ordering::AcqRel, Ordering::Relaxed, less_one).is_ok()
 }
 
 /// Makes another LP leave its guest or wake up.

@@ -9,7 +9,7 @@ use arch_x86::tables::{IST_DOUBLE_FAULT, IST_NMI, LpTables};
 use arch_x86::vcpu::LpContext;
 use arch_x86::{cpu, msr};
 use core::cell::{Cell, RefCell, UnsafeCell};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use zemindef::counters::Counter;
 
 /// Most LPs this build handles; further ones stay off.
@@ -34,9 +34,9 @@ pub struct Lp {
     pub attention: AtomicBool,
     /// The LP has finished its own start.
     pub online: AtomicBool,
-    /// Device vectors that are mapped on this LP: bit set = known, and in `level_vectors` = level-triggered.
-    pub device_vectors: [AtomicU64; 4],
-    /// See [`Self::device_vectors`].
+    /// How many device interrupts are mapped to each vector of this LP. Linux parks several that are shut down on one.
+    pub device_vectors: [AtomicU16; 256],
+    /// Vectors that were last mapped as level-triggered.
     pub level_vectors: [AtomicU64; 4],
     counters: [AtomicU64; Counter::COUNT],
     /// Time-stamp counter ticks spent in guests, for the run-time call.
@@ -76,7 +76,7 @@ pub fn create(apic_id: u32) -> Option<&'static Lp> {
         owed_eoi: Cell::new([0; 4]),
         attention: AtomicBool::new(false),
         online: AtomicBool::new(false),
-        device_vectors: [const { AtomicU64::new(0) }; 4],
+        device_vectors: [const { AtomicU16::new(0) }; 256],
         level_vectors: [const { AtomicU64::new(0) }; 4],
         counters: [const { AtomicU64::new(0) }; Counter::COUNT],
         guest_ticks: AtomicU64::new(0),

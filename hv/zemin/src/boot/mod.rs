@@ -105,7 +105,7 @@ extern "C" fn boot_main(_magic: u32, info: u32) -> ! {
     };
     interrupts::APIC.set(apic);
     POWER.set(PowerRegisters { pm1a_control: acpi.pm1a, pm1b_control: 0, reset: None });
-    X2APIC.store(apic::has_x2apic(), Ordering::Relaxed);
+    X2APIC.store(true, Ordering::Relaxed);
     HUGE.store(capabilities.huge_pages, Ordering::Relaxed);
     let bsp = lp::create(arch_x86::cpu::cpuid(1, 0).ebx >> 24).unwrap();
     bsp.adopt();

@@ -46,7 +46,10 @@ fn native(vp: &Vp, state: &State, leaf: u32, subleaf: u32) -> CpuidResult {
             let osxsave = state.vcpu.system(SystemReg::Cr4) & CR4_OSXSAVE != 0;
             let hidden = leaf1::MONITOR | leaf1::VMX | leaf1::TSC_DEADLINE | leaf1::OSXSAVE;
             result.ecx = result.ecx & !hidden | leaf1::HYPERVISOR | if osxsave { leaf1::OSXSAVE } else { 0 };
-            if !crate::boot::parent_has_x2apic() {
+            // The virtual APIC has the mode whether or not the physical one does.
+            if crate::boot::parent_has_x2apic() {
+                result.ecx |= leaf1::X2APIC;
+            } else {
                 result.ecx &= !leaf1::X2APIC;
             }
             result.ebx = result.ebx & 0x00FF_FFFF | vp.apic_id << 24;
