@@ -20,7 +20,7 @@ mod tmp;
 
 /// This release.
 #[cfg(target_os = "none")]
-pub const VERSION: zemindef::cpuid::Version = zemindef::cpuid::Version::new(0, 1, 0);
+pub const VERSION: zemindef::cpuid::Version = zemindef::cpuid::Version::CURRENT;
 
 #[cfg(target_os = "none")]
 mod boot;

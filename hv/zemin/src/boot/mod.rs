@@ -1,24 +1,40 @@
 //! From the boot loader to the parent's first instruction.
-#![expect(unsafe_code, reason = "entry from the boot loader")]
+//!
+//! ```text
+//! entry.S ─► input    what the loader left: memory map, modules, options
+//!            firmware ACPI: processors, timers, how to end it all
+//!            layout   a pool of frames, the hypervisor's own address space
+//!            smp      the other LPs
+//!            parent   the parent partition, a VP on every LP
+//!            kernel   the parent's kernel and initrd in their places
+//! ```
+//!
+//! Anything wrong with the machine or with what the user gave ends in one line on the console ([`crash::refuse`]).
+#![expect(unsafe_code, reason = "entry from the boot loader; switches AMD-V on")]
 
+mod build_id;
+mod features;
+mod firmware;
+mod input;
+mod kernel;
+mod layout;
 mod machine;
 mod parent;
 mod smp;
-mod tmpplan;
 
 use crate::log::{Level, log};
 use crate::lp::{self, Lp};
-use crate::mem::{PAGE, frames, phys, space};
-use crate::time::{self, Standard};
-use crate::{console, crash, interrupts, trap};
+use crate::mem::{frames, space};
+use crate::sync::Once;
+use crate::{crash, interrupts, run, time, trap};
 use arch_x86::apic::{self, LocalApic};
+use arch_x86::cpu;
 use arch_x86::vcpu::Capabilities;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+pub use build_id::{BuildId, build_id};
+pub use features::{PARENT_FEATURES, PARENT_HINTS, cpu_features};
 pub use machine::{power_off, reset_machine, set_sleep_types};
-use machine::{POWER, PowerRegisters};
-pub use parent::{SHARED, SharedPages, VpPage};
 use page_table::PageSize;
-use tmpplan as plan;
+pub use parent::{SharedPages, VpPage};
 
 core::arch::global_asm!(
     include_str!("entry.S"),
@@ -30,128 +46,100 @@ core::arch::global_asm!(
     options(att_syntax)
 );
 
-/// Features of the parent, CPUID 0x40000003.
-pub const PARENT_FEATURES: (u32, u32, u32, u32) = (
-    1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 9 | 1 << 11 | 1 << 4,
-    1 << 0 | 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 12,
-    0,
-    1 << 8 | 1 << 10 | 1 << 19,
-);
-/// Hints for the parent, CPUID 0x40000004.
-pub const PARENT_HINTS: u32 = 1 << 2 | 1 << 3 | 1 << 9 | 1 << 10 | 1 << 11;
-
-static X2APIC: AtomicBool = AtomicBool::new(false);
-static HUGE: AtomicBool = AtomicBool::new(false);
-static PREMAPPED: AtomicU64 = AtomicU64::new(0);
-static PARENT_READY: AtomicBool = AtomicBool::new(false);
-static CAPABILITIES: crate::sync::Once<Capabilities> = crate::sync::Once::new();
-
-pub fn parent_has_x2apic() -> bool {
-    X2APIC.load(Ordering::Relaxed)
+/// What was found out at boot and stays true.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// What AMD-V can do.
+    pub capabilities: Capabilities,
+    /// RAM of the machine in bytes, as firmware reports it.
+    pub ram_total: u64,
+    /// The parent is offered x2APIC mode.
+    pub parent_x2apic: bool,
+    /// End of what the parent's second-level tables map from the start; above, they grow on demand.
+    pub premapped_end: u64,
 }
+
+/// Set once, before the parent starts.
+pub static FACTS: Once<Facts> = Once::new();
+
+/// The largest leaf of the parent's second-level tables.
 pub fn largest_parent_page() -> PageSize {
-    if HUGE.load(Ordering::Relaxed) { PageSize::Huge } else { PageSize::Large }
-}
-pub fn premapped_end() -> u64 {
-    PREMAPPED.load(Ordering::Relaxed)
-}
-pub fn cpu_features() -> zemindef::info::CpuFeatures {
-    zemindef::info::CpuFeatures::NONE
-}
-pub fn ram_total() -> u64 {
-    0
-}
-pub fn build_id() -> [u8; 20] {
-    [0; 20]
-}
-pub struct BuildId<'a>(pub &'a [u8; 20]);
-impl core::fmt::Display for BuildId<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
+    if FACTS.get().capabilities.huge_pages { PageSize::Huge } else { PageSize::Large }
 }
 
-extern "C" fn boot_main(_magic: u32, info: u32) -> ! {
-    console::init(0x3F8, 115_200);
+/// Where the loader's entry code arrives, on the boot stack and with the boot tables.
+extern "C" fn boot_main(magic: u32, info: u32) -> ! {
     trap::init();
-    log!(Level::Info, "Zemin starts");
-    let info = u64::from(info);
+    let input = input::load(magic, info.into());
+    log!(Level::Info, "Zemin {} build {}", crate::VERSION, BuildId(&build_id()));
+    input::report_options(&input);
     let capabilities = match arch_x86::svm::probe() {
-        Ok(c) => *CAPABILITIES.set(c),
+        Ok(capabilities) => capabilities,
         Err(why) => crash::refuse(format_args!("{why}")),
     };
-    log!(Level::Info, "{capabilities:?}");
-    let (map, n) = plan::mmap(info);
-    let map = &map[..n];
-    let acpi = plan::acpi();
-    let top = map.iter().filter(|m| m.kind == 1 && m.start < 1 << 32).map(|m| m.start + m.len).max().unwrap();
-    let end = map.iter().filter(|m| m.kind == 1).map(|m| m.start + m.len).max().unwrap();
-    let pool = (top - (2 << 20)) & !((2 << 20) - 1);
-    frames::init(pool, 2 << 20);
-    let mut direct = phys::Ranges::new();
-    direct.push(0, 1 << 20);
-    for m in map {
-        if m.kind == 1 || m.start < 1 << 32 && m.kind != 2 {
-            direct.push(m.start & !(PAGE - 1), (m.start + m.len).next_multiple_of(PAGE));
-        }
-    }
-    space::build(&direct).expect("pool");
-    space::activate();
-    phys::MAPPED.set(direct);
+    let firmware = firmware::load(&input);
+    let pool = layout::prepare(&input, firmware.enabled_lps());
+    start_lps(capabilities, &input, &firmware);
+    let facts = FACTS.set(Facts {
+        capabilities,
+        ram_total: input.ram_total(),
+        parent_x2apic: input.options.x2apic,
+        premapped_end: layout::premapped_end(&input),
+    });
+    let Some(partition) = parent::create(facts) else {
+        crash::refuse(format_args!("out of memory while the parent partition was created"));
+    };
+    let start = kernel::load(&input, &firmware, pool);
+    parent::set_entry(partition, start);
+    let (total, free) = frames::counts();
+    log!(Level::Info, "{} LPs; {} KiB of {} KiB pool free; the parent starts", lp::count(), free * 4, total * 4);
+    crate::log::quiet_console();
+    smp::release();
+    run::run()
+}
+
+/// Brings up the calling LP, then the others.
+fn start_lps(capabilities: Capabilities, input: &input::Input, firmware: &firmware::Firmware) {
     let apic = if apic::has_x2apic() {
         LocalApic::X2
     } else {
-        LocalApic::Mmio(space::map_device(apic::physical_base()).unwrap())
+        match space::map_device(apic::physical_base()) {
+            Some(address) => LocalApic::Mmio(address),
+            None => crash::refuse(format_args!("out of memory while the local APIC was mapped")),
+        }
     };
     interrupts::APIC.set(apic);
-    POWER.set(PowerRegisters { pm1a_control: acpi.pm1a, pm1b_control: 0, reset: None });
-    X2APIC.store(true, Ordering::Relaxed);
-    HUGE.store(capabilities.huge_pages, Ordering::Relaxed);
-    let bsp = lp::create(arch_x86::cpu::cpuid(1, 0).ebx >> 24).unwrap();
-    bsp.adopt();
-    lp::init_control_registers();
-    interrupts::init_lp();
-    let clocks = time::calibrate(apic, Standard::PmTimer { port: acpi.pm_timer }).unwrap();
-    log!(Level::Info, "tsc {} apic {}", clocks.tsc_hz, clocks.apic_hz);
-    time::CLOCKS.set(clocks);
-    init_svm(bsp);
-    smp::start_others(acpi.apics[..acpi.n].iter().copied(), 64);
-    log!(Level::Info, "{} LPs", lp::count());
-    let memory_end = end.max(4 << 30).next_multiple_of(1 << 30);
-    PREMAPPED.store(memory_end, Ordering::Relaxed);
-    let partition = parent::create(capabilities, memory_end, parent_has_x2apic()).expect("pool");
-    let reserved = [space::image_range(), (pool, pool + (2 << 20))];
-    let (entry, bp) = plan::load(info, map, &reserved, acpi.rsdp, pool);
-    parent::set_entry(partition.vp(0).unwrap(), entry, bp);
-    log!(Level::Info, "pool {:?}; starting the parent", frames::counts());
-    PARENT_READY.store(true, Ordering::Release);
-    lp::all().for_each(Lp::kick);
-    crate::run::run()
-}
-
-fn init_svm(lp: &Lp) {
-    let (Some(save), Some(host)) = (frames::alloc(), frames::alloc()) else {
-        crash::refuse(format_args!("no memory for LP {}", lp.index));
+    CAPABILITIES.set(capabilities);
+    let Some(lp) = lp::create(apic_id()) else {
+        crash::refuse(format_args!("out of memory for the first LP"));
     };
-    // SAFETY: probed; fresh frames; tables and GS are final.
-    unsafe { lp.context().enable(*CAPABILITIES.get(), save, host) };
-}
-
-pub fn init_lp(lp: &'static Lp) {
     lp.adopt();
     lp::init_control_registers();
     interrupts::init_lp();
-    init_svm(lp);
-}
-
-pub fn wait_for_parent() {
-    let lp = lp::current();
-    while !PARENT_READY.load(Ordering::Acquire) {
-        // SAFETY: table loaded, no lock held.
-        unsafe { lp.context().idle() };
+    match time::calibrate(apic, firmware.time_standard()) {
+        Some(clocks) => {
+            log!(Level::Info, "time-stamp counter {} kHz, APIC timer {} kHz", clocks.tsc_hz / 1000, clocks.apic_hz / 1000);
+            time::CLOCKS.set(clocks);
+        }
+        None => crash::refuse(format_args!("the timer to calibrate against ({:?}) does not tick", firmware.time_standard())),
     }
+    enable_virtualization(lp);
+    smp::start_others(input, firmware.apic_ids());
 }
 
-pub fn crash_or_refuse_lp(apic_id: u32) -> ! {
-    crash::refuse(format_args!("the LP with APIC id {apic_id} does not start"))
+static CAPABILITIES: Once<Capabilities> = Once::new();
+
+/// The calling LP's APIC id as CPUID tells it: 32 bits wide where that leaf exists.
+fn apic_id() -> u32 {
+    let has_topology = cpu::cpuid(0, 0).eax >= 0xB && cpu::cpuid(0xB, 0).ebx != 0;
+    if has_topology { cpu::cpuid(0xB, 0).edx } else { cpu::cpuid(1, 0).ebx >> 24 }
+}
+
+/// Switches AMD-V on for the calling LP.
+fn enable_virtualization(lp: &Lp) {
+    let (Some(save), Some(host)) = (frames::alloc(), frames::alloc()) else {
+        crash::refuse(format_args!("out of memory for LP {}", lp.index));
+    };
+    // SAFETY: the processor was probed; the frames are fresh; descriptor tables and GS are final after `adopt`.
+    unsafe { lp.context().enable(*CAPABILITIES.get(), save, host) };
 }

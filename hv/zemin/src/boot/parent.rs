@@ -7,13 +7,14 @@ use crate::lp::{self, Lp};
 use crate::mem::frames::{self, PoolFrames};
 use crate::mem::{IMAGE_OFFSET, PAGE, phys, space};
 use crate::partition::{Partition, ROOT, ROOT_ID};
-use crate::sync::Once;
 use crate::vp::{Activity, State, Vp};
 use arch_x86::msr;
-use arch_x86::vcpu::{Capabilities, PermissionMaps, Reg, Segment, SegmentName, SystemReg, TableName, Vcpu};
+use arch_x86::vcpu::{PermissionMaps, Reg, Segment, SegmentName, SystemReg, TableName, Vcpu};
 use crate::tmp::Privileges;
 use lapic::{APIC_BASE_ADDRESS, Apic};
-use page_table::{NESTED, PageSize, Table, flags};
+use page_table::{NESTED, PageSize, Table};
+
+use super::Facts;
 
 /// Pages that the hypervisor owns and the parent may read and write, in a row.
 #[derive(Clone, Copy, Debug)]
@@ -22,15 +23,10 @@ pub struct SharedPages {
     lps: u32,
 }
 
-/// The shared pages of the parent.
-pub static SHARED: Once<SharedPages> = Once::new();
-
 /// Pages of one VP: assist, message (SIM), event flags (SIEF), event ring (SIRB).
 const PER_VP: u64 = 4;
 /// Pages of the partition: hypercall, reference TSC.
 const PER_PARTITION: u64 = 2;
-/// Start-up pages: GDT, four levels' worth of identity tables for the first 4 GiB.
-const START: u64 = 7;
 
 /// A page of one VP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,7 +44,7 @@ pub enum VpPage {
 
 impl SharedPages {
     fn alloc(lps: u32) -> Option<Self> {
-        let count = PER_PARTITION + PER_VP * u64::from(lps) + START;
+        let count = PER_PARTITION + PER_VP * u64::from(lps);
         Some(Self { base: frames::alloc_contiguous(count as usize)?, lps })
     }
 
@@ -67,12 +63,8 @@ impl SharedPages {
         self.base + (PER_PARTITION + PER_VP * u64::from(index) + page as u64) * PAGE
     }
 
-    fn start(&self) -> u64 {
-        self.base + (PER_PARTITION + PER_VP * u64::from(self.lps)) * PAGE
-    }
-
     fn len(&self) -> u64 {
-        (PER_PARTITION + PER_VP * u64::from(self.lps) + START) * PAGE
+        (PER_PARTITION + PER_VP * u64::from(self.lps)) * PAGE
     }
 }
 
@@ -107,15 +99,14 @@ fn permission_maps() -> u64 {
 }
 
 /// Builds the parent partition with one VP on every LP. `None` if the pool is too small.
-pub fn create(capabilities: Capabilities, memory_end: u64, x2apic: bool) -> Option<&'static Partition> {
-    let largest = if capabilities.huge_pages { PageSize::Huge } else { PageSize::Large };
-    let shared = SHARED.set(SharedPages::alloc(lp::count())?);
-    let slat = build_slat(shared, memory_end, largest)?;
+pub fn create(facts: &Facts) -> Option<&'static Partition> {
+    let shared = SharedPages::alloc(lp::count())?;
+    let slat = build_slat(&shared, facts.premapped_end)?;
     let partition = ROOT.set(Partition::new(ROOT_ID, Privileges::ROOT, slat));
-    fill_shared_pages(partition, shared);
+    fill_shared_pages(partition, &shared);
     let maps = permission_maps();
     for lp in lp::all() {
-        let vp = create_vp(partition, lp, maps, shared, x2apic)?;
+        let vp = create_vp(partition, lp, maps, &shared, facts.parent_x2apic)?;
         lp.root_vp.set(Some(vp));
         partition.add_vp(vp);
     }
@@ -123,7 +114,8 @@ pub fn create(capabilities: Capabilities, memory_end: u64, x2apic: bool) -> Opti
 }
 
 /// Identity from 0 to `memory_end`, without the hypervisor's memory and without the APIC's page.
-fn build_slat(shared: &SharedPages, memory_end: u64, largest: PageSize) -> Option<Table> {
+fn build_slat(shared: &SharedPages, memory_end: u64) -> Option<Table> {
+    let largest = super::largest_parent_page();
     let frames = &mut PoolFrames;
     let slat = Table::new(frames, NESTED)?;
     slat.map(frames, 0, 0, memory_end, PARENT_ACCESS, largest).ok()?;
@@ -201,47 +193,41 @@ fn fill_shared_pages(partition: &Partition, shared: &SharedPages) {
     }
 }
 
-/// Puts the first VP at `entry` in 64-bit mode with RSI = `boot_params`, as Linux' boot protocol asks
+/// Where and how the parent's kernel starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// Instruction pointer.
+    pub entry: u64,
+    /// RSI: the zero page.
+    pub rsi: u64,
+    /// The flat GDT.
+    pub gdt: u64,
+    /// CR3.
+    pub page_tables: u64,
+}
+
+/// Puts the first VP at the kernel's entry in 64-bit mode, as Linux' boot protocol asks
 /// (Documentation/arch/x86/boot.rst, "64-bit boot protocol").
-pub fn set_entry(vp: &Vp, entry: u64, boot_params: u64) {
-    let start = SHARED.get().start();
-    let gdt = start;
-    let tables = start + PAGE;
-    write_start_pages(gdt, tables);
+pub fn set_entry(partition: &Partition, start: Start) {
+    let Some(vp) = partition.vp(0) else { return };
     // SAFETY: the run loop of this LP has not begun.
     let vcpu = unsafe { &mut vp.state().vcpu };
-    vcpu.set_system(SystemReg::Cr0, 1 << 31 | 1 << 16 | 1 << 5 | 1 << 4 | 1);
-    vcpu.set_system(SystemReg::Cr4, 1 << 5);
-    vcpu.set_system(SystemReg::Cr3, tables);
+    vcpu.set_system(SystemReg::Cr0, CR0_LONG_MODE);
+    vcpu.set_system(SystemReg::Cr4, CR4_PAE);
+    vcpu.set_system(SystemReg::Cr3, start.page_tables);
     vcpu.set_system(SystemReg::Efer, msr::EFER_LME | msr::EFER_LMA);
     vcpu.set_segment(SegmentName::Cs, Segment { base: 0, limit: u32::MAX, selector: 0x10, attributes: 0xA09B });
     let data = Segment { base: 0, limit: u32::MAX, selector: 0x18, attributes: 0xC093 };
     for name in [SegmentName::Ds, SegmentName::Es, SegmentName::Ss, SegmentName::Fs, SegmentName::Gs] {
         vcpu.set_segment(name, data);
     }
-    vcpu.set_table(TableName::Gdtr, gdt, 31);
-    vcpu.set_rip(entry);
+    vcpu.set_table(TableName::Gdtr, start.gdt, 31);
+    vcpu.set_rip(start.entry);
     vcpu.set_reg(Reg::Rdx, 0);
-    vcpu.set_reg(Reg::Rsi, boot_params);
+    vcpu.set_reg(Reg::Rsi, start.rsi);
 }
 
-/// A flat GDT, and tables that map the first 4 GiB onto themselves.
-fn write_start_pages(gdt: u64, tables: u64) {
-    let store = |page: u64, index: usize, value: u64| {
-        if let Some(word) = phys::shared_words(page).get(index) {
-            word.store(value, core::sync::atomic::Ordering::Relaxed);
-        }
-    };
-    store(gdt, 2, 0x00AF_9B00_0000_FFFF);
-    store(gdt, 3, 0x00CF_9300_0000_FFFF);
-    let pointer = flags::PRESENT | flags::WRITE;
-    let directory_pointers = tables + PAGE;
-    store(tables, 0, directory_pointers | pointer);
-    for gib in 0..4u64 {
-        let directory = directory_pointers + (1 + gib) * PAGE;
-        store(directory_pointers, gib as usize, directory | pointer);
-        for entry in 0..512u64 {
-            store(directory, entry as usize, (gib << 30 | entry << 21) | pointer | flags::LEAF);
-        }
-    }
-}
+/// Paging, write protection, numeric errors, extension type, protection.
+const CR0_LONG_MODE: u64 = 1 << 31 | 1 << 16 | 1 << 5 | 1 << 4 | 1;
+/// Physical address extension.
+const CR4_PAE: u64 = 1 << 5;

@@ -4,9 +4,11 @@
 use crate::log::{Level, log};
 use crate::lp::{self, Lp};
 use crate::mem::{PAGE, phys, space};
-use crate::{interrupts, time};
+use crate::{crash, interrupts, time};
+use super::input::Input;
 use arch_x86::cpu;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use boot_plan::{End, PhysRange, Search};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 /// What the trampoline loads on its way up: one LP starts at a time.
 pub static AP_ROOT: AtomicU64 = AtomicU64::new(0);
@@ -15,8 +17,6 @@ pub static AP_STACK: AtomicU64 = AtomicU64::new(0);
 /// See [`AP_ROOT`].
 pub static AP_LP: AtomicPtr<Lp> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Page below 1 MiB that the trampoline borrows; its content is put back before the parent starts.
-const TRAMPOLINE: u64 = 0x8000;
 /// How long an LP may take to come up.
 const START_TIMEOUT_US: u64 = 1_000_000;
 
@@ -25,42 +25,57 @@ unsafe extern "C" {
     static trampoline_end: u8;
 }
 
-/// Starts every LP of `apic_ids` but the calling one, up to `limit` in total. Those that do not answer are left out.
-pub fn start_others(apic_ids: impl Iterator<Item = u32>, limit: usize) {
+/// Starts every LP of `apic_ids` but the calling one, up to what the options allow. One that does not answer is left out.
+pub fn start_others(input: &Input, apic_ids: impl Iterator<Item = u32>) {
+    let limit = input.options.lps.map_or(lp::MAX_LPS, |lps| lps as usize);
+    let Some(page) = trampoline_page(input) else {
+        log!(Level::Error, "no free page below 1 MiB to start other LPs from; they stay off");
+        return;
+    };
     let own = lp::current().apic_id;
     let mut saved = [0u8; PAGE as usize];
-    phys::read(TRAMPOLINE, &mut saved);
-    let (from, to) = (&raw const trampoline_start, &raw const trampoline_end);
-    // SAFETY: the trampoline is code inside the image.
-    let code = unsafe { core::slice::from_raw_parts(from, to as usize - from as usize) };
+    phys::read(page, &mut saved);
     for apic_id in apic_ids.filter(|&id| id != own) {
         if lp::count() as usize >= limit {
-            log!(Level::Info, "LP with APIC id {apic_id} stays off (lps={limit})");
+            log!(Level::Info, "the LP with APIC id {apic_id} stays off (at most {limit})");
             continue;
         }
         // The far jump is patched in place, so every start gets a fresh copy.
-        phys::write(TRAMPOLINE, code);
-        start(apic_id);
+        phys::write(page, trampoline());
+        start(apic_id, page);
     }
-    phys::write(TRAMPOLINE, &saved);
+    phys::write(page, &saved);
 }
 
-fn start(apic_id: u32) {
+/// A page below 1 MiB that the trampoline borrows: its content is put back before the parent starts.
+fn trampoline_page(input: &Input) -> Option<u64> {
+    let within = PhysRange::new(PAGE, 0xA0000);
+    let search = Search { len: PAGE, align: PAGE, within, avoid: &input.files(), from: End::Top };
+    Some(input.map.find_free(&search)?.start)
+}
+
+fn trampoline() -> &'static [u8] {
+    let (from, to) = (&raw const trampoline_start, &raw const trampoline_end);
+    // SAFETY: the trampoline is code inside the image.
+    unsafe { core::slice::from_raw_parts(from, to as usize - from as usize) }
+}
+
+fn start(apic_id: u32, page: u64) {
     let Some((lp, stack)) = lp::create(apic_id).and_then(|lp| Some((lp, space::map_stack(lp.index, 0)?))) else {
-        log!(Level::Error, "no memory for the LP with APIC id {apic_id}; it stays off");
-        return;
+        crash::refuse(format_args!("out of memory for the LP with APIC id {apic_id}"));
     };
     AP_ROOT.store(space::root(), Ordering::Relaxed);
     AP_STACK.store(stack, Ordering::Relaxed);
     AP_LP.store(core::ptr::from_ref(lp).cast_mut(), Ordering::Release);
-    interrupts::start_lp(apic_id, (TRAMPOLINE / PAGE) as u8, wait_us);
+    interrupts::start_lp(apic_id, (page / PAGE) as u8, wait_us);
     for _ in 0..START_TIMEOUT_US / 10 {
         if lp.online.load(Ordering::Acquire) {
             return;
         }
         wait_us(10);
     }
-    super::crash_or_refuse_lp(apic_id);
+    // It may still come up later, on a stack and a trampoline that others use by then.
+    crash::refuse(format_args!("the LP with APIC id {apic_id} does not start; lps={} leaves it out", lp.index));
 }
 
 fn wait_us(us: u64) {
@@ -74,8 +89,23 @@ fn wait_us(us: u64) {
 pub extern "C" fn ap_main(lp: *const Lp) -> ! {
     // SAFETY: `start` put it there, and it lives for ever.
     let lp: &'static Lp = unsafe { &*lp };
-    super::init_lp(lp);
+    lp.adopt();
+    lp::init_control_registers();
+    interrupts::init_lp();
+    super::enable_virtualization(lp);
     lp.online.store(true, Ordering::Release);
-    super::wait_for_parent();
+    while !RELEASED.load(Ordering::Acquire) {
+        // SAFETY: the interrupt table is loaded and no lock is held.
+        unsafe { lp.context().idle() };
+    }
     crate::run::run()
+}
+
+/// The parent's VPs exist.
+static RELEASED: AtomicBool = AtomicBool::new(false);
+
+/// Lets the other LPs run the parent's VPs.
+pub fn release() {
+    RELEASED.store(true, Ordering::Release);
+    lp::all().for_each(Lp::kick);
 }

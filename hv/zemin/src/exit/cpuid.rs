@@ -1,7 +1,7 @@
 //! CPUID: what the parent sees of processor and hypervisor.
 
 use crate::vp::{State, Vp};
-use crate::{lp, partition};
+use crate::{boot, lp, partition};
 use arch_x86::cpu::{self, CR4_OSXSAVE, CR4_PKE, CpuidResult};
 use arch_x86::vcpu::{Reg, SystemReg};
 use hvdef::cpuid as hv;
@@ -47,7 +47,7 @@ fn native(vp: &Vp, state: &State, leaf: u32, subleaf: u32) -> CpuidResult {
             let hidden = leaf1::MONITOR | leaf1::VMX | leaf1::TSC_DEADLINE | leaf1::OSXSAVE;
             result.ecx = result.ecx & !hidden | leaf1::HYPERVISOR | if osxsave { leaf1::OSXSAVE } else { 0 };
             // The virtual APIC has the mode whether or not the physical one does.
-            if crate::boot::parent_has_x2apic() {
+            if boot::FACTS.get().parent_x2apic {
                 result.ecx |= leaf1::X2APIC;
             } else {
                 result.ecx &= !leaf1::X2APIC;
@@ -75,10 +75,10 @@ fn synthetic(leaf: u32) -> CpuidResult {
         // The driver in Linux names 27744 to 27751 as the builds it knows.
         hv::VERSION => answer(27_744, 10 << 16, 0, 0),
         hv::FEATURES => {
-            let features = crate::boot::PARENT_FEATURES;
-            answer(features.0, features.1, features.2, features.3)
+            let (privileges, features) = boot::PARENT_FEATURES;
+            answer(privileges.eax(), privileges.ebx(), 0, features.into_bits())
         }
-        hv::ENLIGHTENMENTS => answer(crate::boot::PARENT_HINTS, u32::MAX, 0, 0),
+        hv::ENLIGHTENMENTS => answer(boot::PARENT_HINTS.into_bits(), u32::MAX, 0, 0),
         hv::IMPLEMENTATION_LIMITS => answer(partition::MAX_VPS as u32, lp::MAX_LPS as u32, 0, 0),
         _ => match zemin::answer(leaf, crate::VERSION, zemin::Features::PROPERTIES) {
             Some([eax, ebx, ecx, edx]) => answer(eax, ebx, ecx, edx),

@@ -40,7 +40,7 @@ fn is_hypervisor(page: u64) -> bool {
 fn map_on_demand(vp: &Vp, gpa: u64) -> bool {
     let start = gpa & !(PageSize::Huge.bytes() - 1);
     let largest = crate::boot::largest_parent_page();
-    start >= crate::boot::premapped_end()
+    start >= crate::boot::FACTS.get().premapped_end
         && vp
             .partition
             .slat

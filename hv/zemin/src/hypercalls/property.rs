@@ -104,6 +104,6 @@ fn info() -> HvInfo {
         image_bytes: image_end - image_start,
         log_ring_bytes: log::RING_SIZE as u64,
         log_next: log::next(),
-        ram_total_bytes: boot::ram_total(),
+        ram_total_bytes: boot::FACTS.get().ram_total,
     }
 }

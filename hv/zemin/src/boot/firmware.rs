@@ -1,0 +1,82 @@
+//! What the firmware's ACPI tables say.
+
+use super::input::{Input, Memory};
+use super::machine::{POWER, PowerRegisters};
+use crate::crash;
+use crate::log::{Level, log};
+use crate::mem::phys;
+use crate::sync::{Guard, SpinLock};
+use crate::time::Standard;
+use acpi_scan::{Acpi, RsdpHints, hide_table};
+use core::ops::Deref;
+
+static ACPI: SpinLock<Acpi> = SpinLock::new(Acpi::empty());
+
+/// The tables' contents.
+pub struct Firmware(Guard<'static, Acpi>);
+
+impl Deref for Firmware {
+    type Target = Acpi;
+    fn deref(&self) -> &Acpi {
+        &self.0
+    }
+}
+
+impl Firmware {
+    /// Processors that are there.
+    pub fn enabled_lps(&self) -> usize {
+        self.madt.enabled_lps().count()
+    }
+
+    /// Their APIC ids.
+    pub fn apic_ids(&self) -> impl Iterator<Item = u32> + '_ {
+        self.madt.enabled_lps().map(|lp| lp.apic_id)
+    }
+
+    /// What to calibrate clocks against.
+    pub fn time_standard(&self) -> Standard {
+        let port = self.fixed.pm_timer.and_then(|register| register.port());
+        port.map_or(Standard::Pit, |port| Standard::PmTimer { port })
+    }
+
+    /// Where the parent finds the tables; 0 to let it search.
+    pub fn rsdp(&self) -> u64 {
+        self.rsdp.and_then(|rsdp| rsdp.address).unwrap_or(0)
+    }
+}
+
+/// Tables of IOMMUs. Without them the parent maps its device interrupts through the hypervisor.
+const HIDDEN: [&[u8; 4]; 2] = [b"IVRS", b"DMAR"];
+
+/// Reads the tables. Those the hypervisor cannot do without must be sound.
+pub fn load(input: &Input) -> Firmware {
+    let mut acpi = ACPI.lock();
+    if let Err(error) = acpi.scan(&RsdpHints::of(input), &Memory) {
+        crash::refuse(format_args!("ACPI: {error}"));
+    }
+    for fault in acpi.faults.iter() {
+        log!(Level::Warn, "ACPI: {fault}");
+    }
+    let port = |register: Option<acpi_scan::Register>| register.and_then(|register| register.port()).unwrap_or(0);
+    POWER.set(PowerRegisters {
+        pm1a_control: port(acpi.fixed.pm1a_control),
+        pm1b_control: port(acpi.fixed.pm1b_control),
+        reset: acpi.fixed.reset.and_then(|reset| Some((reset.register.port()?, reset.value))),
+    });
+    hide_tables(&acpi);
+    Firmware(acpi)
+}
+
+fn hide_tables(acpi: &Acpi) {
+    for table in acpi.tables.iter().filter(|table| HIDDEN.contains(&&table.signature.0)) {
+        match hide_table(table.address, &Memory) {
+            Ok(edits) => {
+                for edit in edits {
+                    phys::write(edit.address, &[edit.new]);
+                }
+                log!(Level::Info, "ACPI: table {} is hidden from the parent", table.signature);
+            }
+            Err(fault) => log!(Level::Warn, "ACPI: {fault}"),
+        }
+    }
+}
