@@ -72,7 +72,7 @@ impl Copy {
 ///
 /// The parent is never told of EFI: `efi_info` stays 0, and with it run-time services and `efivars` are out of its
 /// reach. What it needs from EFI, it gets otherwise: RSDP by address, memory map as e820, frame buffer as such.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LoadPlan {
     /// What moves, in order.
     pub copies: List<Copy, 2>,

@@ -131,25 +131,21 @@ fn initrd(
     {
         return Ok(Place::Stay(pages));
     }
+    let need = PhysRange::at(0, file.len()).page_outward().len();
     let find = |within, avoid: &[PhysRange]| {
-        request.map.find_free(&Search {
-            len: pages.len(),
-            align: PAGE,
-            within,
-            avoid,
-            from: End::Top,
-        })
+        request.map.find_free(&Search { len: need, align: PAGE, within, avoid, from: End::Top })
     };
+    // Once the kernel is copied its file may be overwritten; but it can go first only if it spares the initrd.
+    let first = [window, handover, kernel_file];
+    let second = if window.overlaps(file) { first } else { [window, handover, PhysRange::EMPTY] };
     for within in [PhysRange::new(LOW_MEMORY, limit), allowed] {
-        if let Some(to) = find(within, &[window, handover, kernel_file]) {
+        if let Some(to) = find(within, &first) {
             return Ok(Place::First(to));
         }
-        if !window.overlaps(file)
-            && let Some(to) = find(within, &[window, handover])
-        {
+        if let Some(to) = find(within, &second) {
             return Ok(Place::Second(to));
         }
     }
-    let available = request.map.largest_free(allowed, &[window, handover]);
-    Err(LoadError::InitrdTooLarge { need: pages.len(), available })
+    let available = request.map.largest_free(allowed, &second);
+    Err(LoadError::InitrdTooLarge { need, available })
 }
