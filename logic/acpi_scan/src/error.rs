@@ -34,7 +34,7 @@ pub enum Fault {
     Nothing(&'static str),
 }
 
-/// A table and its fault. Prints as one line.
+/// A table and its fault. Prints as one line that names signature, address and fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TableFault {
     /// The table's signature; four zeros if it could not even be read.
@@ -81,15 +81,15 @@ impl fmt::Display for Fault {
 
 impl fmt::Display for TableFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ACPI: table {} at {:#x} {}", self.signature, self.address, self.fault)
+        write!(f, "table {} at {:#x} {}", self.signature, self.address, self.fault)
     }
 }
 
 impl fmt::Display for ScanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoRsdp => f.write_str("ACPI: no valid RSDP found"),
-            Self::Missing(signature) => write!(f, "ACPI: no {signature} table"),
+            Self::NoRsdp => f.write_str("no valid RSDP found"),
+            Self::Missing(signature) => write!(f, "no {signature} table"),
             Self::Corrupt(fault) => write!(f, "{fault}"),
         }
     }

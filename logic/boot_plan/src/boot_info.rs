@@ -197,7 +197,7 @@ impl BootInfo {
     }
 }
 
-/// Why the loader's information is of no use.
+/// Why the loader's information is of no use. Prints as one line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BootInfoError {
     /// EAX held no Multiboot number.
@@ -261,21 +261,21 @@ impl fmt::Display for BootInfoError {
                 write!(f, "not started by a Multiboot loader (EAX = {magic:#x})")
             }
             Self::Unreadable { what, address } => {
-                write!(f, "boot loader: {what} at {address:#x} cannot be read")
+                write!(f, "{what} at {address:#x} cannot be read")
             }
             Self::StringTooLong { what } => {
-                write!(f, "boot loader: {what} is longer than {STRING_MAX} characters")
+                write!(f, "{what} is longer than {STRING_MAX} characters")
             }
             Self::Malformed { what, address } => {
-                write!(f, "boot loader: {what} at {address:#x} is malformed")
+                write!(f, "{what} at {address:#x} is malformed")
             }
-            Self::NoMemoryMap => f.write_str("boot loader: no memory map, or no RAM in it"),
+            Self::NoMemoryMap => f.write_str("no memory map, or no RAM in it"),
             Self::MapTooLong => {
-                write!(f, "boot loader: the memory map has more than {} regions", MemoryMap::MAX)
+                write!(f, "the memory map has more than {} regions", MemoryMap::MAX)
             }
-            Self::TooManyModules => write!(f, "boot loader: more than {MODULES_MAX} modules"),
+            Self::TooManyModules => write!(f, "more than {MODULES_MAX} modules"),
             Self::EmptyModule { index, start, end } => {
-                write!(f, "boot loader: module {} is empty ({start:#x}-{end:#x})", index + 1)
+                write!(f, "module {} is empty ({start:#x}-{end:#x})", index + 1)
             }
         }
     }

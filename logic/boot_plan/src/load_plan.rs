@@ -213,34 +213,31 @@ pub enum LoadError {
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Kernel(bad) => write!(f, "parent kernel: {bad}"),
+            Self::Kernel(bad) => write!(f, "{bad}"),
             Self::CommandLineTooLong { len, max } => {
-                write!(
-                    f,
-                    "parent kernel: command line of {len} characters, this kernel takes {max}"
-                )
+                write!(f, "command line of {len} characters; this kernel takes at most {max}")
             }
             Self::NoRoomForKernel { need, available, relocatable } => {
                 let fixed = if *relocatable { "" } else { " at its fixed address" };
                 let (need, available) = (Size(*need), Size(*available));
                 write!(
                     f,
-                    "parent kernel: needs {need} of RAM in a row{fixed} below 4 GiB, largest run is {available}"
+                    "needs {need} of RAM in a row{fixed} below 4 GiB, largest run is {available}"
                 )
             }
             Self::InitrdTooLarge { need, available } => {
                 let (need, available) = (Size(*need), Size(*available));
                 write!(
                     f,
-                    "parent initrd: too large: needs {need} of RAM in a row, largest run is {available}"
+                    "initrd too large: needs {need} of RAM in a row, largest run is {available}"
                 )
             }
             Self::NoRoomForHandover { need } => {
-                write!(f, "parent kernel: no {} of RAM for its boot parameters", Size(*need))
+                write!(f, "no {} of RAM for its boot parameters", Size(*need))
             }
-            Self::Clobbers => f.write_str(
-                "parent kernel: load plan contradicts itself (a mistake in the hypervisor)",
-            ),
+            Self::Clobbers => {
+                f.write_str("load plan contradicts itself (a mistake in the hypervisor)")
+            }
         }
     }
 }

@@ -251,7 +251,7 @@ fn an_initrd_too_large_says_what_it_needs_and_what_there_is() {
     let machine = machine.without(9 * MIB, 16 * MIB);
     assert_eq!(error(&machine), LoadError::InitrdTooLarge { need: 6 * MIB, available: 5 * MIB });
     let message = error(&machine).to_string();
-    let expected = "parent initrd: too large: needs 6 MiB of RAM in a row, largest run is 5 MiB";
+    let expected = "initrd too large: needs 6 MiB of RAM in a row, largest run is 5 MiB";
     assert_eq!(message, expected);
 }
 
@@ -269,7 +269,7 @@ fn a_machine_too_small_says_what_the_kernel_needs() {
     let mut large = header();
     large.init_size.set(32 << 20);
     let message = error(&Machine::new(16, 8 * MIB, large)).to_string();
-    let expected = "parent kernel: needs 32 MiB of RAM in a row below 4 GiB, largest run is 14 MiB";
+    let expected = "needs 32 MiB of RAM in a row below 4 GiB, largest run is 14 MiB";
     assert_eq!(message, expected);
 }
 

@@ -120,11 +120,11 @@ fn what_lies_outside_memory_is_named() {
     let mut ram = qemu();
     ram.words(INFO + 48, &[0xFFFF_0000]);
     let error = load(&ram).unwrap_err().to_string();
-    assert_eq!(error, "boot loader: memory map at 0xffff0000 cannot be read");
+    assert_eq!(error, "memory map at 0xffff0000 cannot be read");
     let mut ram = qemu();
     ram.words(MODULES + 8, &[0xFFFF_FFF0]);
     let error = load(&ram).unwrap_err().to_string();
-    assert_eq!(error, "boot loader: a module's command line at 0xfffffff0 cannot be read");
+    assert_eq!(error, "a module's command line at 0xfffffff0 cannot be read");
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn modules_are_counted_and_must_hold_something() {
     let mut ram = qemu();
     ram.words(MODULES, &[0x20_0000, 0x20_0000]);
     let error = load(&ram).unwrap_err().to_string();
-    assert_eq!(error, "boot loader: module 1 is empty (0x200000-0x200000)");
+    assert_eq!(error, "module 1 is empty (0x200000-0x200000)");
     let mut ram = qemu();
     ram.words(INFO + 20, &[9]);
     for index in 0..9 {
