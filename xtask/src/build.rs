@@ -1,0 +1,66 @@
+//! `build`: everything that the machine is made of, into `out/`.
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use harness::Artefacts;
+
+use crate::context::Context;
+use crate::hypervisor::{self, copy};
+use crate::kernel::{self, Kernel};
+use crate::qemu::Qemu;
+use crate::target::Freestanding;
+use crate::toolbox::Toolbox;
+use crate::{rootfs, stack};
+
+/// What to build.
+#[derive(Args, Clone, Default)]
+pub struct Options {
+    /// Look whether Debian has a newer kernel source than the one in the cache
+    #[arg(long)]
+    pub refresh: bool,
+    /// Leave the hypervisor out, for work on everything else
+    #[arg(long)]
+    pub without_hypervisor: bool,
+}
+
+/// Builds all of it; what is up to date costs nothing.
+pub fn run(context: &Context, options: &Options) -> Result<Artefacts> {
+    let _alone = lock(context)?;
+    if options.refresh {
+        kernel::refresh(context)?;
+    }
+    let toolbox = Toolbox::tools(context)?;
+    let qemu = Qemu::prepare(context)?;
+    if !options.without_hypervisor {
+        hypervisor::build(context, Freestanding::prepare(context)?, &toolbox)?;
+    }
+    let programs = stack::build(context, &toolbox)?;
+    let kernel = Kernel::build(context, &toolbox)?;
+    let parent = context.out.join("parent");
+    std::fs::create_dir_all(&parent)?;
+    copy(&kernel.image(), &parent.join("vmlinuz"))?;
+    let rootfs = rootfs::build(context, &toolbox, &kernel, &programs)?;
+    let artefacts = Artefacts {
+        qemu: qemu.words,
+        qemu_environment: qemu.environment,
+        out: context.out.clone(),
+        hypervisor: context.out.join("zemin"),
+        kernel: parent.join("vmlinuz"),
+        rootfs,
+        busybox: toolbox.root().join("usr/bin/busybox"),
+        toolbox: toolbox.root().to_owned(),
+    };
+    artefacts.save().context("cannot write out/machine.json")?;
+    eprintln!("out/ is complete: root kernel {}, {}", kernel.release()?, qemu.origin);
+    Ok(artefacts)
+}
+
+/// One build at a time in this tree.
+fn lock(context: &Context) -> Result<std::fs::File> {
+    let file = std::fs::File::create(context.out.join(".lock"))?;
+    if file.try_lock().is_err() {
+        eprintln!("another build is at work in this tree: waiting for it");
+        file.lock()?;
+    }
+    Ok(file)
+}

@@ -1,0 +1,63 @@
+//! The workspace's doors: `cargo xtask build | up | run | test | bench | lint | doctor | clean`.
+//!
+//! Each does all of its set-up itself. The host needs cargo and mmdebstrap (which root gets installed
+//! automatically); everything else comes from Debian's packages into a cache outside the tree:
+//!
+//! ```text
+//! image/toolbox/packages ─→ toolbox ─┬─→ kernel ←─ linux-source, image/parent/{kernel.config,build-kernel.sh}
+//!                                    │     └──────────────→ out/parent/vmlinuz
+//! mgmt/ stack/ (cargo) ─→ out/bin/ ──┤     └─ modules ─┐
+//! image/parent/{packages,customize.sh} ─→ base ────────┴─→ out/parent/rootfs.img ←─ image/parent/overlay/
+//! hv/zemin (cargo, freestanding) ────────────────────────→ out/zemin
+//! ```
+//!
+//! An entry of the cache is named by the hash of its inputs and appears only when it is complete, so a
+//! run that was interrupted is simply started again. `out/machine.json` tells the harness what to boot.
+
+mod build;
+mod cache;
+mod context;
+mod debian;
+mod hypervisor;
+mod kernel;
+mod layers;
+mod qemu;
+mod rootfs;
+mod run;
+mod stack;
+mod step;
+mod target;
+mod toolbox;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::context::Context;
+
+/// Build, run, test and measure Zemin. Everything is set up as needed.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    door: Door,
+}
+
+#[derive(Subcommand)]
+enum Door {
+    /// Build the hypervisor, the root kernel and the parent OS into out/
+    Build(build::Options),
+    /// Build everything, then boot the machine on this terminal
+    Up(run::Options),
+    /// Boot the machine that was built, on this terminal
+    Run(run::Options),
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let context = Context::new()?;
+    match cli.door {
+        Door::Build(options) => build::run(&context, &options).map(drop),
+        Door::Up(options) => run::run(&build::run(&context, &build::Options::default())?, &options),
+        Door::Run(options) => run::run(&harness::Artefacts::load()?, &options),
+    }
+}
