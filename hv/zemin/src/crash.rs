@@ -85,12 +85,12 @@ pub fn on_nmi(_frame: &Frame) {
 fn on_panic(info: &core::panic::PanicInfo) -> ! {
     begin();
     log!(Level::Error, "CRASH: {info}");
-    let (mut rbp, mut rip): (u64, u64);
+    let (rbp, rip): (u64, u64);
     // SAFETY: reads two registers.
     unsafe { core::arch::asm!("mov {}, rbp", "lea {}, [rip]", out(reg) rbp, out(reg) rip) };
-    rip &= !0;
-    rbp &= !0;
-    finish(CrashRecord { vector: u32::MAX, rip, ..CrashRecord::EMPTY }, rip, rbp)
+    let mut record = CrashRecord { vector: u32::MAX, rip, ..CrashRecord::EMPTY };
+    record.set_message(format_args!("{info}"));
+    finish(record, rip, rbp)
 }
 
 /// Says why the machine cannot go on, and stops it for good: for what is not the hypervisor's fault.
@@ -113,6 +113,7 @@ fn begin() {
 
 fn finish(mut record: CrashRecord, rip: u64, rbp: u64) -> ! {
     record.magic = CrashRecord::MAGIC;
+    record.time_100ns = crate::time::now();
     record.lp = lp::try_current().map_or(u32::MAX, |lp| lp.index);
     (record.cr3, record.cr4) = (cpu::cr3(), cpu::cr4());
     record.build_id = boot::build_id();

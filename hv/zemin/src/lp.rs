@@ -2,9 +2,7 @@
 #![expect(unsafe_code, reason = "per-LP state reached through GS, owned by the LP")]
 
 use crate::mem::{frames, space};
-use crate::sync::SpinLock;
 use crate::vp::Vp;
-use arch_x86::apic::LocalApic;
 use arch_x86::tables::{IST_DOUBLE_FAULT, IST_NMI, LpTables};
 use arch_x86::vcpu::LpContext;
 use arch_x86::{cpu, msr};
@@ -50,13 +48,6 @@ unsafe impl Sync for Lp {}
 
 static LPS: [AtomicPtr<Lp>; MAX_LPS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_LPS];
 static COUNT: AtomicU32 = AtomicU32::new(0);
-static APIC: SpinLock<Option<LocalApic>> = SpinLock::new(None);
-
-/// How every LP reaches its local APIC. Set once at boot.
-pub fn set_apic(apic: LocalApic) {
-    *APIC.lock() = Some(apic);
-    crate::interrupts::APIC.set(apic);
-}
 
 /// Creates the state of the next LP. `None` when memory or [`MAX_LPS`] is exhausted.
 pub fn create(apic_id: u32) -> Option<&'static Lp> {

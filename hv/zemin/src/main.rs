@@ -15,9 +15,6 @@
 //! re-entered; nothing a guest passes in can make it panic; a panic is a crash report, never silence.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-#[cfg(target_os = "none")]
-mod tmp;
-
 /// This release.
 #[cfg(target_os = "none")]
 pub const VERSION: zemindef::cpuid::Version = zemindef::cpuid::Version::CURRENT;

@@ -6,13 +6,11 @@ use crate::sync::Once;
 use crate::vp::Vp;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use hvdef::PartitionId;
-use crate::tmp::Privileges;
+use hypercall::Privileges;
 use page_table::{Table, flags};
 
 /// The parent's partition id.
 pub const ROOT_ID: PartitionId = PartitionId(1);
-/// "The caller's own partition" in a hypercall.
-pub const SELF_ID: PartitionId = PartitionId(u64::MAX);
 /// Most VPs of a partition.
 pub const MAX_VPS: usize = 256;
 

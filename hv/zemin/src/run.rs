@@ -49,8 +49,12 @@ pub fn run() -> ! {
 /// One turn in the guest and what it exited for.
 #[inline]
 fn enter(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &mut LpContext) {
+    let start = cpu::rdtsc();
     // SAFETY: the context is this LP's; the partition's tables never hold the hypervisor's memory.
     let exit = unsafe { state.vcpu.run(context) };
+    // Only this LP writes it.
+    let ran = lp.guest_ticks.load(Ordering::Relaxed).wrapping_add(cpu::rdtsc().wrapping_sub(start));
+    lp.guest_ticks.store(ran, Ordering::Relaxed);
     exit::handle(lp, vp, state, context, exit);
 }
 
@@ -75,6 +79,7 @@ fn wake(lp: &Lp, state: &mut State) -> bool {
     if wakes {
         state.activity = Activity::Running;
         state.reevaluate = true;
+        lp.count(Counter::WakeUps);
     }
     wakes
 }

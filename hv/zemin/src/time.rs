@@ -37,7 +37,9 @@ pub enum Standard {
 const PM_TIMER_HZ: u64 = 3_579_545;
 const PIT_HZ: u64 = 1_193_182;
 /// Length of the calibration in milliseconds. At the PM timer's resolution this is good to about 20 ppm.
-const CALIBRATION_MS: u64 = 20;
+const CALIBRATION_MS: u64 = 25;
+/// Looks at the clocks at either end.
+const SAMPLES: u32 = 16;
 /// Reads of a counter that does not move before it is given up.
 const PATIENCE: u32 = 10_000_000;
 
@@ -76,20 +78,39 @@ pub fn now() -> u64 {
     CLOCKS.try_get().map_or(0, |clocks| clocks.reference.tsc_to_100ns(cpu::rdtsc()))
 }
 
+/// Ticks of the time-stamp counter and of the APIC timer, ticks of the standard meanwhile, and its frequency.
 type Measured = (u64, u64, u64, u64);
+
+/// One look at all three clocks.
+#[derive(Clone, Copy)]
+struct Sample {
+    tsc: u64,
+    apic: u32,
+    standard: u64,
+}
+
+/// Looks several times and keeps the look that took least: the others were held up between the clocks.
+fn sample(apic: LocalApic, read: impl Fn() -> u64) -> Sample {
+    let look = |_| {
+        let before = cpu::rdtsc();
+        let (standard, timer) = (read(), apic.timer_remaining());
+        let after = cpu::rdtsc();
+        (after.wrapping_sub(before), Sample { tsc: before + (after - before) / 2, apic: timer, standard })
+    };
+    let fallback = Sample { tsc: 0, apic: 0, standard: 0 };
+    (0..SAMPLES).map(look).min_by_key(|(took, _)| *took).map_or(fallback, |(_, sample)| sample)
+}
 
 fn against_pm_timer(apic: LocalApic, timer: u16) -> Option<Measured> {
     // SAFETY: the firmware's table says that this is the power-management timer; reading has no effect.
     let read = || u64::from(unsafe { port::read_u32(timer) } & 0xFF_FFFF);
-    // Begin at an edge, so that the granularity counts once only.
-    let before = read();
-    let first = (0..PATIENCE).map(|_| read()).find(|&now| now != before)?;
-    let (tsc, apic_start) = (cpu::rdtsc(), apic.timer_remaining());
+    let elapsed = |first: u64, now: u64| now.wrapping_sub(first) & 0xFF_FFFF;
+    let first = sample(apic, read);
     let target = PM_TIMER_HZ * CALIBRATION_MS / 1000;
-    let elapsed = |now: u64| now.wrapping_sub(first) & 0xFF_FFFF;
-    let last = (0..PATIENCE).map(|_| read()).find(|&now| elapsed(now) >= target)?;
-    let (tsc, apic_ticks) = (cpu::rdtsc() - tsc, apic_start.wrapping_sub(apic.timer_remaining()));
-    Some((tsc, u64::from(apic_ticks), elapsed(last), PM_TIMER_HZ))
+    (0..PATIENCE).any(|_| elapsed(first.standard, read()) >= target).then_some(())?;
+    let last = sample(apic, read);
+    let apic_ticks = first.apic.wrapping_sub(last.apic);
+    Some((last.tsc - first.tsc, apic_ticks.into(), elapsed(first.standard, last.standard), PM_TIMER_HZ))
 }
 
 fn against_pit(apic: LocalApic) -> Option<Measured> {
@@ -108,7 +129,7 @@ fn against_pit(apic: LocalApic) -> Option<Measured> {
     let (tsc, apic_start) = (cpu::rdtsc(), apic.timer_remaining());
     (0..PATIENCE).any(|_| done()).then_some(())?;
     let (tsc, apic_ticks) = (cpu::rdtsc() - tsc, apic_start.wrapping_sub(apic.timer_remaining()));
-    Some((tsc, u64::from(apic_ticks), u64::from(count), PIT_HZ))
+    Some((tsc, apic_ticks.into(), count.into(), PIT_HZ))
 }
 
 /// Time-stamp counter ticks as a length of time in 100 ns units.

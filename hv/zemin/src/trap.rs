@@ -12,7 +12,6 @@ unsafe extern "C" {
 
 /// What a stub leaves on the stack.
 #[repr(C)]
-#[expect(missing_docs, reason = "registers")]
 pub struct Frame {
     pub r15: u64,
     pub r14: u64,

@@ -254,7 +254,11 @@ impl State {
             self.vcpu.request_window(true);
             return;
         }
-        self.apic.ack(vector);
+        if self.synic.is_auto_eoi(vector) {
+            self.apic.ack_auto_eoi(vector);
+        } else {
+            self.apic.ack(vector);
+        }
         self.vcpu.inject(Event::Interrupt(vector));
         lp.count(Counter::InjectedInterrupts);
         self.offer_to_skip_eoi();

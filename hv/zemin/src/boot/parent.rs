@@ -10,7 +10,7 @@ use crate::partition::{Partition, ROOT, ROOT_ID};
 use crate::vp::{Activity, State, Vp};
 use arch_x86::msr;
 use arch_x86::vcpu::{PermissionMaps, Reg, Segment, SegmentName, SystemReg, TableName, Vcpu};
-use crate::tmp::Privileges;
+use hypercall::Privileges;
 use lapic::{APIC_BASE_ADDRESS, Apic};
 use page_table::{NESTED, PageSize, Table};
 
@@ -102,7 +102,7 @@ fn permission_maps() -> u64 {
 pub fn create(facts: &Facts) -> Option<&'static Partition> {
     let shared = SharedPages::alloc(lp::count())?;
     let slat = build_slat(&shared, facts.premapped_end)?;
-    let partition = ROOT.set(Partition::new(ROOT_ID, Privileges::ROOT, slat));
+    let partition = ROOT.set(Partition::new(ROOT_ID, Privileges::root(super::PARENT_FEATURES.0), slat));
     fill_shared_pages(partition, &shared);
     let maps = permission_maps();
     for lp in lp::all() {

@@ -4,50 +4,26 @@
 //! handler decides on the copy.
 
 use crate::lp::Lp;
-use crate::vp::{State, Vp};
-use arch_x86::vcpu::Reg;
+use crate::vp::Vp;
+use core::ops::Range;
+use hvdef::HvStatus;
 use hvdef::hypercall::{VpSetFormat, VpSetHeader};
-use hvdef::{HvStatus, HypercallCode, HypercallInput};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// A well-formed hypercall.
+/// A well-formed hypercall and who made it.
 pub struct Call {
-    /// Which.
-    pub code: HypercallCode,
+    /// Its form.
+    pub form: hypercall::Call,
     /// The LP it was made on.
     pub lp: &'static Lp,
     /// The VP that made it.
     pub vp: &'static Vp,
-    /// The first repetition to do, for a rep call.
-    pub rep_start: u16,
-    /// Repetitions in total.
-    pub rep_count: u16,
-    /// Bytes of variable header.
-    variable: usize,
-    fast: Option<[u64; 2]>,
-    input: u64,
-    output: u64,
 }
 
 impl Call {
-    /// Decodes the control word and the registers.
-    pub fn decode(lp: &'static Lp, vp: &'static Vp, state: &State, control: u64) -> Result<Self, HvStatus> {
-        let word = HypercallInput::from_bits(control);
-        if !word.is_reserved_zero() || word.is_nested() {
-            return Err(HvStatus::INVALID_HYPERCALL_INPUT);
-        }
-        let (first, second) = (state.vcpu.reg(Reg::Rdx), state.vcpu.reg(Reg::R8));
-        Ok(Self {
-            code: word.code(),
-            lp,
-            vp,
-            rep_start: word.rep_start(),
-            rep_count: word.rep_count(),
-            variable: usize::from(word.variable_header_qwords()) * 8,
-            fast: word.is_fast().then_some([first, second]),
-            input: first,
-            output: second,
-        })
+    /// The elements still to do.
+    pub fn reps(&self) -> Range<u16> {
+        self.form.reps()
     }
 
     /// The fixed header.
@@ -55,9 +31,9 @@ impl Call {
         self.read_at(0)
     }
 
-    /// Element `index` of the list of a rep call, behind a fixed header of `header` bytes and the variable header.
-    pub fn rep<T: FromBytes + IntoBytes>(&self, header: usize, index: u16) -> Result<T, HvStatus> {
-        self.read_at(header + self.variable + usize::from(index) * size_of::<T>())
+    /// Element `index` of the list of a rep call.
+    pub fn rep<T: FromBytes + IntoBytes>(&self, index: u16) -> Result<T, HvStatus> {
+        self.read_at(self.form.list_offset() + usize::from(index) * size_of::<T>())
     }
 
     /// The VPs that a set names, whose header ends the fixed header of `header` bytes.
@@ -92,35 +68,31 @@ impl Call {
         self.output_bytes(usize::from(index) * size_of::<T>(), value.as_bytes())
     }
 
-    /// Writes bytes of the output at `offset`.
+    /// Writes bytes of the output at `offset`. A call without an output place succeeds with nothing written.
     pub fn output_bytes(&self, offset: usize, bytes: &[u8]) -> Result<(), HvStatus> {
-        let address = in_page(self.output, offset, bytes.len())?;
-        self.vp.partition.write(address, bytes).map_err(|_| HvStatus::INVALID_PARAMETER)
+        if offset + bytes.len() > self.form.output_bytes() {
+            return Err(HvStatus::INSUFFICIENT_BUFFER);
+        }
+        let Some(base) = self.form.output_gpa() else { return Err(HvStatus::INVALID_HYPERCALL_INPUT) };
+        self.vp.partition.write(base.0 + offset as u64, bytes).map_err(|_| HvStatus::INVALID_PARAMETER)
     }
 
     fn read_at<T: FromBytes + IntoBytes>(&self, offset: usize) -> Result<T, HvStatus> {
         let mut value = T::new_zeroed();
         let bytes = value.as_mut_bytes();
-        match self.fast {
-            Some(registers) => {
-                let source = registers.as_bytes().get(offset..offset + bytes.len());
-                bytes.copy_from_slice(source.ok_or(HvStatus::INVALID_HYPERCALL_INPUT)?);
+        match self.form.input_gpa() {
+            // Decoding made sure that the input as a whole lies in one page.
+            Some(base) if offset + bytes.len() <= self.form.input_bytes() => {
+                let gpa = base.0 + offset as u64;
+                self.vp.partition.read(gpa, bytes).map_err(|_| HvStatus::INVALID_PARAMETER)?;
             }
+            Some(_) => return Err(HvStatus::INVALID_HYPERCALL_INPUT),
             None => {
-                let address = in_page(self.input, offset, bytes.len())?;
-                self.vp.partition.read(address, bytes).map_err(|_| HvStatus::INVALID_PARAMETER)?;
+                let registers = self.form.fast_input();
+                let source = registers.get(offset..offset + bytes.len());
+                bytes.copy_from_slice(source.ok_or(HvStatus::INVALID_HYPERCALL_INPUT)?);
             }
         }
         Ok(value)
     }
-}
-
-/// Address of `[offset, offset + len)` of a parameter block, which is 8-byte aligned and stays in its page.
-fn in_page(base: u64, offset: usize, len: usize) -> Result<u64, HvStatus> {
-    let page = crate::mem::PAGE as usize;
-    let fits = (base as usize % page).checked_add(offset).and_then(|start| start.checked_add(len));
-    if base % 8 != 0 || fits.is_none_or(|end| end > page) {
-        return Err(HvStatus::INVALID_ALIGNMENT);
-    }
-    Ok(base + offset as u64)
 }

@@ -1,13 +1,13 @@
 //! Device interrupts of the parent: which VP and vector an MSI or an IOAPIC pin goes to.
 
-use super::{Call, simple};
+use super::Call;
 use crate::interrupts::{self, DEVICE_VECTORS};
 use crate::lp::{self, Lp};
 use crate::partition::Partition;
 use hvdef::HvStatus;
 use hvdef::device_interrupt::{DeviceType, InterruptEntry, InterruptSource};
 use hvdef::hypercall::interrupt::{InterruptType, MapDeviceInterrupt, MapDeviceInterruptOutput, UnmapDeviceInterrupt};
-use crate::tmp::Outcome;
+use hypercall::Outcome;
 
 /// Messages to this address are interrupts (AMD APM vol. 2, 16.11); the destination is in bits 19:12.
 const MSI_ADDRESS: u32 = 0xFEE0_0000;
@@ -16,7 +16,7 @@ const MSI_MAX_ID: u32 = 0xFE;
 
 /// MAP_DEVICE_INTERRUPT: answers with what the parent writes into the device or the IOAPIC pin.
 pub fn map(call: &Call) -> Outcome {
-    simple(try_map(call))
+    Outcome::from(try_map(call))
 }
 
 fn try_map(call: &Call) -> Result<(), HvStatus> {
@@ -55,7 +55,7 @@ fn target(call: &Call, header: hvdef::hypercall::VpSetHeader) -> Result<&'static
 
 /// UNMAP_DEVICE_INTERRUPT: forgets what [`map`] answered with.
 pub fn unmap(call: &Call) -> Outcome {
-    simple(try_unmap(call))
+    Outcome::from(try_unmap(call))
 }
 
 fn try_unmap(call: &Call) -> Result<(), HvStatus> {

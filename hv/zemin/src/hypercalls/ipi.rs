@@ -1,10 +1,10 @@
 //! Interprocessor interrupts by hypercall: one exit however many targets there are.
 
-use super::{Call, simple};
+use super::Call;
 use crate::vp::State;
 use hvdef::HvStatus;
 use hvdef::hypercall::interrupt::{SendIpi, SendIpiEx};
-use crate::tmp::Outcome;
+use hypercall::Outcome;
 use zemindef::counters::Counter;
 
 /// Vectors that may be sent (TLFS, HvCallSendSyntheticClusterIpi).
@@ -12,7 +12,7 @@ const VECTORS: core::ops::RangeInclusive<u32> = 0x10..=0xFF;
 
 /// SEND_IPI: to the VPs of a 64-bit mask.
 pub fn send(call: &Call, state: &mut State) -> Outcome {
-    simple(call.input::<SendIpi>().and_then(|input| {
+    Outcome::from(call.input::<SendIpi>().and_then(|input| {
         let mask = input.processor_mask;
         let targets = (0..64).filter(|bit| mask & 1 << bit != 0);
         deliver(call, state, input.vector, targets)
@@ -21,7 +21,7 @@ pub fn send(call: &Call, state: &mut State) -> Outcome {
 
 /// SEND_IPI_EX: to the VPs of a set.
 pub fn send_ex(call: &Call, state: &mut State) -> Outcome {
-    simple(call.input::<SendIpiEx>().and_then(|input| {
+    Outcome::from(call.input::<SendIpiEx>().and_then(|input| {
         let targets = call.vp_set(input.vp_set, size_of::<SendIpiEx>())?;
         deliver(call, state, input.vector, targets)
     }))

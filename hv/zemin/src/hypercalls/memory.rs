@@ -9,7 +9,7 @@ use crate::mem::PAGE;
 use crate::sync::SpinLock;
 use hvdef::HvStatus;
 use hvdef::hypercall::memory::{DepositMemory, WithdrawMemory};
-use crate::tmp::Outcome;
+use hypercall::Outcome;
 
 /// Most pages the parent's pool holds.
 const POOL_MAX: usize = 2048;
@@ -48,8 +48,8 @@ pub fn return_page(page: u64) {
 /// DEPOSIT_MEMORY: all pages of the call, or none.
 pub fn deposit(call: &Call) -> Outcome {
     match try_deposit(call) {
-        Ok(()) => Outcome::Done { reps: call.rep_count },
-        Err(status) => Outcome::Failed { status, reps: call.rep_start },
+        Ok(()) => Outcome::Done { reps: call.reps().end },
+        Err(status) => Outcome::failed(status),
     }
 }
 
@@ -58,12 +58,12 @@ fn try_deposit(call: &Call) -> Result<(), HvStatus> {
     let partition = own_partition(call, input.partition_id)?;
     let mut pool = POOL.lock();
     let start = pool.count;
-    let reps = call.rep_start..call.rep_count;
+    let reps = call.reps();
     if pool.owned + reps.len() > POOL_MAX {
         return Err(HvStatus::NO_RESOURCES);
     }
     for (offset, rep) in reps.clone().enumerate() {
-        let page: u64 = call.rep(size_of::<DepositMemory>(), rep)?;
+        let page: u64 = call.rep(rep)?;
         let address = page.checked_mul(PAGE).ok_or(HvStatus::INVALID_PARAMETER)?;
         let known = pool.pages.get(..start + offset).is_some_and(|pages| pages.contains(&address));
         // RAM of the caller, given once: the check of the last byte is the check of the page.
@@ -85,9 +85,9 @@ fn try_deposit(call: &Call) -> Result<(), HvStatus> {
 pub fn withdraw(call: &Call) -> Outcome {
     let partition = call.input::<WithdrawMemory>().and_then(|input| own_partition(call, input.partition_id));
     if let Err(status) = partition {
-        return Outcome::Failed { status, reps: call.rep_start };
+        return Outcome::failed(status);
     }
-    for rep in call.rep_start..call.rep_count {
+    for rep in call.reps() {
         let Some(page) = take_page() else {
             return Outcome::Failed { status: HvStatus::NO_RESOURCES, reps: rep };
         };
@@ -97,5 +97,5 @@ pub fn withdraw(call: &Call) -> Outcome {
         }
         POOL.lock().owned -= 1;
     }
-    Outcome::Done { reps: call.rep_count }
+    Outcome::Done { reps: call.reps().end }
 }

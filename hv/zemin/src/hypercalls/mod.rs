@@ -17,36 +17,92 @@ mod tlb;
 use crate::log::{Level, log};
 use crate::lp::Lp;
 use crate::vp::{State, Vp};
-use arch_x86::vcpu::{Event, LpContext, Reg};
+use arch_x86::vcpu::{Event, LpContext, Reg, SystemReg};
 pub use call::Call;
 use hvdef::{HvStatus, HypercallCode};
-use crate::tmp::Outcome;
-pub use memory::root_deposited;
-pub use tally::entries as tally_entries;
+use hypercall::{CallerMode, Completion, Exception, Outcome, Registers};
 use zemindef::counters::Counter;
 
 /// Length of VMMCALL and VMCALL.
 const INSTRUCTION: u64 = 3;
 
-/// Serves the hypercall in RCX, RDX and R8.
+/// Serves the hypercall in the VP's registers.
 pub fn handle(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpContext) {
-    // The TLFS allows them from the kernel only; anybody else sees no such instruction.
-    if state.vcpu.cpl() != 0 || !state.vcpu.is_long_mode_code() {
+    let protected = state.vcpu.system(SystemReg::Cr0) & 1 != 0;
+    let Some(mode) = CallerMode::of(state.vcpu.cpl(), protected, state.vcpu.is_long_mode_code()) else {
         return crate::exit::inject(lp, state, Event::UNDEFINED);
-    }
-    lp.count(Counter::Hypercalls);
-    let control = state.vcpu.reg(Reg::Rcx);
-    let code = HypercallCode(control as u16);
-    let outcome = match Call::decode(lp, vp, state, control) {
-        Ok(call) => dispatch(&call, state),
-        Err(status) => Outcome::Failed { status, reps: 0 },
     };
-    finish(lp, state, context, code, outcome);
+    lp.count(Counter::Hypercalls);
+    let registers = caller_registers(mode, state);
+    let (completion, status) = match hypercall::decode(&registers, vp.partition.privileges) {
+        Ok(form) => {
+            let outcome = dispatch(&Call { form, lp, vp }, state);
+            let status = if let Outcome::Failed { status, .. } = outcome { status } else { HvStatus::SUCCESS };
+            (outcome.complete(&form), status)
+        }
+        Err(status) => (Completion::refused(status), status),
+    };
+    account(lp, HypercallCode(registers.control as u16), status);
+    match completion {
+        Completion::Return(result) => {
+            set_result(mode, state, result.into_bits());
+            state.vcpu.skip_instruction(context, INSTRUCTION);
+        }
+        Completion::Again { control } => set_control(mode, state, control),
+        Completion::Inject(Exception::InvalidOpcode) => crate::exit::inject(lp, state, Event::UNDEFINED),
+        Completion::Inject(Exception::GeneralProtection) => crate::exit::inject(lp, state, Event::PROTECTION),
+    }
+}
+
+fn caller_registers(mode: CallerMode, state: &State) -> Registers {
+    let reg = |reg| state.vcpu.reg(reg);
+    match mode {
+        CallerMode::Long => Registers::long(reg(Reg::Rcx), reg(Reg::Rdx), reg(Reg::R8)),
+        CallerMode::Protected => Registers::protected(
+            reg(Reg::Rax),
+            reg(Reg::Rbx),
+            reg(Reg::Rcx),
+            reg(Reg::Rdx),
+            reg(Reg::Rsi),
+            reg(Reg::Rdi),
+        ),
+    }
+}
+
+fn set_result(mode: CallerMode, state: &mut State, result: u64) {
+    match mode {
+        CallerMode::Long => state.vcpu.set_reg(Reg::Rax, result),
+        CallerMode::Protected => set_pair(state, result),
+    }
+}
+
+fn set_control(mode: CallerMode, state: &mut State, control: u64) {
+    match mode {
+        CallerMode::Long => state.vcpu.set_reg(Reg::Rcx, control),
+        CallerMode::Protected => set_pair(state, control),
+    }
+}
+
+/// EDX:EAX, where 32-bit code has both control word and result.
+fn set_pair(state: &mut State, value: u64) {
+    state.vcpu.set_reg(Reg::Rax, value & 0xFFFF_FFFF);
+    state.vcpu.set_reg(Reg::Rdx, value >> 32);
+}
+
+/// Counts a call; the first one of a kind that is not there is logged.
+fn account(lp: &Lp, code: HypercallCode, status: HvStatus) {
+    let first_failure = tally::record(code, status);
+    if status != HvStatus::SUCCESS {
+        lp.count(Counter::HypercallErrors);
+    }
+    if first_failure && status == HvStatus::INVALID_HYPERCALL_CODE {
+        log!(Level::Warn, "hypercall {:#06x} {:?} is not implemented; further ones are only counted", code.0, code);
+    }
 }
 
 fn dispatch(call: &Call, state: &mut State) -> Outcome {
     use HypercallCode as C;
-    match call.code {
+    match call.form.code() {
         C::SEND_IPI => ipi::send(call, state),
         C::SEND_IPI_EX => ipi::send_ex(call, state),
         C::FLUSH_VIRTUAL_ADDRESS_SPACE | C::FLUSH_VIRTUAL_ADDRESS_LIST => tlb::flush(call, state),
@@ -68,31 +124,6 @@ fn dispatch(call: &Call, state: &mut State) -> Outcome {
         C::GET_PARTITION_PROPERTY => property::get(call),
         C::SET_PARTITION_PROPERTY => property::set(call),
         C::GET_PARTITION_PROPERTY_EX => property::get_ex(call),
-        _ => Outcome::Failed { status: HvStatus::INVALID_HYPERCALL_CODE, reps: 0 },
-    }
-}
-
-/// Turns an outcome into what the guest sees.
-fn finish(lp: &'static Lp, state: &mut State, context: &LpContext, code: HypercallCode, outcome: Outcome) {
-    let (status, reps) = match outcome {
-        Outcome::Done { reps } | Outcome::Continue { reps } => (HvStatus::SUCCESS, reps),
-        Outcome::Failed { status, reps } => (status, reps),
-        Outcome::Inject(_) => return crate::exit::inject(lp, state, Event::UNDEFINED),
-    };
-    if tally::record(code, status) && status == HvStatus::INVALID_HYPERCALL_CODE {
-        log!(Level::Warn, "hypercall {code:?} is not implemented (further ones are only counted)");
-    }
-    if status != HvStatus::SUCCESS {
-        lp.count(Counter::HypercallErrors);
-    }
-    state.vcpu.set_reg(Reg::Rax, hvdef::HypercallOutput::of(status, reps).into_bits());
-    state.vcpu.skip_instruction(context, INSTRUCTION);
-}
-
-/// A simple call's result as an outcome.
-fn simple(result: Result<(), HvStatus>) -> Outcome {
-    match result {
-        Ok(()) => Outcome::Done { reps: 0 },
-        Err(status) => Outcome::Failed { status, reps: 0 },
+        _ => Outcome::failed(HvStatus::INVALID_HYPERCALL_CODE),
     }
 }

@@ -1,12 +1,12 @@
 //! Partition properties: the parent's own, and Zemin's for its tools.
 
 use super::interrupt::own_partition;
-use super::{Call, memory, simple, tally};
+use super::{Call, memory, tally};
 use crate::lp;
 use crate::mem::{frames, space};
 use crate::{boot, log, time};
 use hvdef::HvStatus;
-use crate::tmp::Outcome;
+use hypercall::Outcome;
 use zemindef::counters::Counter;
 use zemindef::info::{Backend, HvInfo};
 use zemindef::property as zemin;
@@ -14,7 +14,7 @@ use zerocopy::IntoBytes;
 
 /// GET_PARTITION_PROPERTY: none of the parent is known yet.
 pub fn get(call: &Call) -> Outcome {
-    simple(call.input::<[u64; 2]>().and_then(|[partition, _]| {
+    Outcome::from(call.input::<[u64; 2]>().and_then(|[partition, _]| {
         own_partition(call, hvdef::PartitionId(partition))?;
         Err(HvStatus::UNKNOWN_PROPERTY)
     }))
@@ -22,7 +22,7 @@ pub fn get(call: &Call) -> Outcome {
 
 /// SET_PARTITION_PROPERTY: nothing of the parent can be changed.
 pub fn set(call: &Call) -> Outcome {
-    simple(call.input::<[u64; 3]>().and_then(|[partition, ..]| {
+    Outcome::from(call.input::<[u64; 3]>().and_then(|[partition, ..]| {
         own_partition(call, hvdef::PartitionId(partition))?;
         Err(HvStatus::UNKNOWN_PROPERTY)
     }))
@@ -33,7 +33,7 @@ const VMM_CAPABILITIES: u32 = 0x0009_0007;
 
 /// GET_PARTITION_PROPERTY_EX: {u64 partition, u32 code, u32 0, u64 argument}.
 pub fn get_ex(call: &Call) -> Outcome {
-    simple(call.input::<[u64; 3]>().and_then(|[partition, code, argument]| {
+    Outcome::from(call.input::<[u64; 3]>().and_then(|[partition, code, argument]| {
         own_partition(call, hvdef::PartitionId(partition))?;
         match code as u32 {
             VMM_CAPABILITIES => call.output(&[1u64, 0]),

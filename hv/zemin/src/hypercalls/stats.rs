@@ -2,7 +2,7 @@
 //!
 //! A page comes out of the parent's own pool, which is how it lies in memory that Linux has a `struct page` for.
 
-use super::{Call, memory, simple};
+use super::{Call, memory};
 use crate::lp;
 use crate::mem::{PAGE, phys};
 use crate::partition::ROOT_ID;
@@ -10,7 +10,7 @@ use crate::sync::SpinLock;
 use hvdef::HvStatus;
 use hvdef::hypercall::system::{MapStatsPageOutput, StatsPageInput};
 use hvdef::stats::{HYPERVISOR_LOGICAL_PROCESSORS, StatsArea, StatsObjectType};
-use crate::tmp::Outcome;
+use hypercall::Outcome;
 
 /// Most pages mapped at a time: hypervisor, partition, and LP and VP of each LP, twice.
 const MAX: usize = 4 * lp::MAX_LPS + 8;
@@ -26,7 +26,7 @@ static MAPPINGS: SpinLock<[Option<Mapping>; MAX]> = SpinLock::new([None; MAX]);
 
 /// MAP_STATS_PAGE.
 pub fn map(call: &Call) -> Outcome {
-    simple(try_map(call))
+    Outcome::from(try_map(call))
 }
 
 fn try_map(call: &Call) -> Result<(), HvStatus> {
@@ -55,7 +55,7 @@ fn try_map(call: &Call) -> Result<(), HvStatus> {
 
 /// UNMAP_STATS_PAGE.
 pub fn unmap(call: &Call) -> Outcome {
-    simple(call.input::<StatsPageInput>().and_then(|input| {
+    Outcome::from(call.input::<StatsPageInput>().and_then(|input| {
         let key = input.identity.to_key();
         let mut mappings = MAPPINGS.lock();
         let slot = mappings

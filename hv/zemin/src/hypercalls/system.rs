@@ -1,6 +1,6 @@
 //! The machine: LPs, properties, sleep, events.
 
-use super::{Call, simple};
+use super::Call;
 use crate::boot;
 use crate::lp;
 use crate::time;
@@ -8,12 +8,12 @@ use core::sync::atomic::Ordering;
 use hvdef::hypercall::system as abi;
 use hvdef::property::{SchedulerType, SystemProperty};
 use hvdef::{HvStatus, PartitionId};
-use crate::tmp::Outcome;
+use hypercall::Outcome;
 use zerocopy::FromBytes;
 
 /// GET_LOGICAL_PROCESSOR_RUN_TIME. Linux asks it for LP 1 to learn that the LPs are up already.
 pub fn lp_run_time(call: &Call) -> Outcome {
-    simple(call.input::<abi::GetLogicalProcessorRunTime>().and_then(|input| {
+    Outcome::from(call.input::<abi::GetLogicalProcessorRunTime>().and_then(|input| {
         let lp = lp::get(input.lp_index.0).ok_or(HvStatus::INVALID_LP_INDEX)?;
         let run_time = time::ticks_to_100ns(lp.guest_ticks.load(Ordering::Relaxed));
         call.output(&abi::LogicalProcessorRunTime {
@@ -28,12 +28,12 @@ pub fn lp_run_time(call: &Call) -> Outcome {
 /// GET_PARTITION_ID.
 pub fn partition_id(call: &Call) -> Outcome {
     let id: PartitionId = call.vp.partition.id;
-    simple(call.output(&id))
+    Outcome::from(call.output(&id))
 }
 
 /// GET_SYSTEM_PROPERTY.
 pub fn get_property(call: &Call) -> Outcome {
-    simple(call.input::<abi::GetSystemProperty>().and_then(|input| {
+    Outcome::from(call.input::<abi::GetSystemProperty>().and_then(|input| {
         let value = match input.property {
             SystemProperty::SCHEDULER_TYPE => u64::from(SchedulerType::CLASSIC.0),
             SystemProperty::DYNAMIC_PROCESSOR_FEATURES => 0,
@@ -45,7 +45,7 @@ pub fn get_property(call: &Call) -> Outcome {
 
 /// SET_SYSTEM_PROPERTY: the sleep types of S5, which come before the call that powers off.
 pub fn set_property(call: &Call) -> Outcome {
-    simple(call.input::<abi::SetSystemProperty>().and_then(|input| {
+    Outcome::from(call.input::<abi::SetSystemProperty>().and_then(|input| {
         if input.property != SystemProperty::SLEEP_STATE {
             return Err(HvStatus::UNKNOWN_PROPERTY);
         }
@@ -61,7 +61,7 @@ pub fn set_property(call: &Call) -> Outcome {
 
 /// ENTER_SLEEP_STATE: powers the machine off.
 pub fn enter_sleep(call: &Call) -> Outcome {
-    simple(call.input::<abi::EnterSleepState>().and_then(|input| {
+    Outcome::from(call.input::<abi::EnterSleepState>().and_then(|input| {
         if input.sleep_state != abi::SleepState::S5 {
             return Err(HvStatus::INVALID_PARAMETER);
         }
@@ -72,7 +72,7 @@ pub fn enter_sleep(call: &Call) -> Outcome {
 
 /// NOTIFY_PARTITION_EVENT.
 pub fn notify_event(call: &Call) -> Outcome {
-    simple(call.input::<abi::NotifyPartitionEvent>().and_then(|input| match input.event {
+    Outcome::from(call.input::<abi::NotifyPartitionEvent>().and_then(|input| match input.event {
         // The hypervisor started them itself.
         abi::PartitionEvent::ALL_LOGICAL_PROCESSORS_STARTED => Ok(()),
         _ => Err(HvStatus::INVALID_PARAMETER),
@@ -81,7 +81,7 @@ pub fn notify_event(call: &Call) -> Outcome {
 
 /// NOTIFY_PORT_RING_EMPTY: nothing waits, since there are no ports yet.
 pub fn ring_empty(call: &Call) -> Outcome {
-    simple(call.input::<u32>().and_then(|sint| {
+    Outcome::from(call.input::<u32>().and_then(|sint| {
         let known = (sint as usize) < hvdef::msr::SINT_COUNT;
         if known { Ok(()) } else { Err(HvStatus::INVALID_PARAMETER) }
     }))
@@ -89,5 +89,5 @@ pub fn ring_empty(call: &Call) -> Outcome {
 
 /// QUERY_CAPABILITIES: no extended call is there.
 pub fn capabilities(call: &Call) -> Outcome {
-    simple(call.output(&abi::QueryCapabilitiesOutput { capabilities: 0 }))
+    Outcome::from(call.output(&abi::QueryCapabilitiesOutput { capabilities: 0 }))
 }

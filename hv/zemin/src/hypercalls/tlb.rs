@@ -8,13 +8,13 @@ use crate::vp::{Request, State, Vp};
 use arch_x86::cpu;
 use core::sync::atomic::Ordering;
 use hvdef::HvStatus;
-use crate::tmp::tlb::{FlushVirtualAddressSpace, FlushVirtualAddressSpaceEx};
-use crate::tmp::Outcome;
+use hvdef::hypercall::tlb::{FlushVirtualAddress, FlushVirtualAddressEx};
+use hypercall::Outcome;
 use zemindef::counters::Counter;
 
 /// FLUSH_VIRTUAL_ADDRESS_SPACE and FLUSH_VIRTUAL_ADDRESS_LIST.
 pub fn flush(call: &Call, state: &mut State) -> Outcome {
-    let result = call.input::<FlushVirtualAddressSpace>().map(|input| {
+    let result = call.input::<FlushVirtualAddress>().map(|input| {
         let all = input.flags.all_processors();
         let mask = input.processor_mask;
         flush_where(call, state, |index| all || index < 64 && mask & 1 << index != 0);
@@ -24,10 +24,10 @@ pub fn flush(call: &Call, state: &mut State) -> Outcome {
 
 /// The same with a VP set.
 pub fn flush_ex(call: &Call, state: &mut State) -> Outcome {
-    let result = call.input::<FlushVirtualAddressSpaceEx>().and_then(|input| {
+    let result = call.input::<FlushVirtualAddressEx>().and_then(|input| {
         let all = input.flags.all_processors();
         let mut wanted = [0u64; 4];
-        for index in call.vp_set(input.vp_set, size_of::<FlushVirtualAddressSpaceEx>())? {
+        for index in call.vp_set(input.vp_set, size_of::<FlushVirtualAddressEx>())? {
             if let Some(word) = wanted.get_mut(index as usize / 64) {
                 *word |= 1 << (index % 64);
             }
@@ -41,8 +41,8 @@ pub fn flush_ex(call: &Call, state: &mut State) -> Outcome {
 
 fn done(call: &Call, result: Result<(), HvStatus>) -> Outcome {
     match result {
-        Ok(()) => Outcome::Done { reps: call.rep_count },
-        Err(status) => Outcome::Failed { status, reps: call.rep_start },
+        Ok(()) => Outcome::Done { reps: call.reps().end },
+        Err(status) => Outcome::failed(status),
     }
 }
 

@@ -105,12 +105,6 @@ pub fn zero(address: u64, len: u64) -> bool {
     mapped
 }
 
-/// Reads a 64-bit word of a page that the hypervisor shares with a guest or owns. `None` if it is not mapped.
-pub fn read_u64(address: u64) -> Option<u64> {
-    let mut bytes = [0; 8];
-    read(address, &mut bytes).then(|| u64::from_le_bytes(bytes))
-}
-
 /// A page of the pool as atomic words, for pages that guests and hypervisor both write.
 ///
 /// # Panics
@@ -118,13 +112,6 @@ pub fn read_u64(address: u64) -> Option<u64> {
 pub fn shared_words(address: u64) -> &'static [core::sync::atomic::AtomicU64; 512] {
     assert!(address % PAGE == 0 && is_mapped(address, PAGE), "not a page of the direct map");
     // SAFETY: aligned and mapped for ever; atomics allow any number of writers.
-    unsafe { &*pointer(address).cast() }
-}
-
-/// The same as bytes; see [`shared_words`].
-pub fn shared_bytes(address: u64) -> &'static [core::sync::atomic::AtomicU8; 4096] {
-    assert!(address % PAGE == 0 && is_mapped(address, PAGE), "not a page of the direct map");
-    // SAFETY: as `shared_words`.
     unsafe { &*pointer(address).cast() }
 }
 
