@@ -93,6 +93,16 @@ address! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_address_is_its_page_and_the_offset_in_it(address: u64) {
+            let gpa = Gpa(address);
+            let page = gpa.gpn().gpa().unwrap();
+            prop_assert_eq!(page.checked_add(gpa.page_offset() as u64), Some(gpa));
+        }
+    }
 
     #[test]
     fn address_and_page_number_convert_back_and_forth() {

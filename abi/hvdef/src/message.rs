@@ -3,9 +3,22 @@
 //! A message is 256 bytes: a header of 16 and a payload of up to 240. The same form is used in the slots of a message
 //! page, in the intercept message page of a VP and, less the slot, in POST_MESSAGE.
 
+mod intercept;
+mod synic;
+
+pub use intercept::{
+    AccessType, ApicEoi, CpuidIntercept, ExceptionIntercept, ExecutionState, HypercallIntercept,
+    InstructionInfo, InterceptHeader, InterruptionDeliverable, InvalidVpRegisterValue,
+    IoPortAccessInfo, IoPortIntercept, MemoryAccessInfo, MemoryIntercept, MsrIntercept,
+    SintDeliverable, SipiIntercept, UnsupportedFeature,
+};
+pub use synic::{
+    AsyncCallCompletion, OpaqueIntercept, SintIntercept, TimerExpired, VpSignalBitset, VpSignalPair,
+};
+
 use crate::macros::{layout, open_enum, wire};
 use bitfield_struct::bitfield;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of a message with its header.
 pub const MESSAGE_SIZE: usize = 256;
@@ -136,6 +149,19 @@ impl Message {
         Some(message)
     }
 
+    /// A message whose payload is `value`. One too large does not compile.
+    pub fn of<T: IntoBytes + Immutable>(message_type: MessageType, sender: u64, value: &T) -> Self {
+        const { assert!(size_of::<T>() <= PAYLOAD_MAX) };
+        let mut message = Self::new_zeroed();
+        message.header.message_type = message_type;
+        message.header.payload_size = size_of::<T>() as u8;
+        message.header.sender = sender;
+        for (to, from) in message.payload.iter_mut().zip(value.as_bytes()) {
+            *to = *from;
+        }
+        message
+    }
+
     /// As much of the payload as the header announces, at most all of it.
     pub fn payload(&self) -> &[u8] {
         self.payload.get(..usize::from(self.header.payload_size)).unwrap_or(&self.payload)
@@ -153,6 +179,15 @@ mod tests {
         assert!(message.payload[3..].iter().all(|&byte| byte == 0));
         assert_eq!(message.as_bytes()[..6], [0x3F, 0, 0, 0x80, 3, 0]);
         assert_eq!(message.as_bytes()[8], 7);
+    }
+
+    #[test]
+    fn a_typed_payload_is_found_again() {
+        let sent = OpaqueIntercept { vp_index: crate::VpIndex(3) };
+        let message = Message::of(MessageType::OPAQUE_INTERCEPT, 7, &sent);
+        assert_eq!(message.header.payload_size, 4);
+        assert_eq!(OpaqueIntercept::read_from_bytes(message.payload()), Ok(sent));
+        assert_eq!(Some(message), Message::new(MessageType::OPAQUE_INTERCEPT, 7, sent.as_bytes()));
     }
 
     #[test]

@@ -1,5 +1,11 @@
-//! Pages of one VP: VP assist page, reference TSC page (TLFS, "Virtual Processor Assist Page", "Partition Reference
-//! Time").
+//! Pages and state of one VP: register page, VP assist page, reference TSC page, local APIC and timers (TLFS, "Virtual
+//! Processor Assist Page", "Partition Reference Time"; Linux `hvhdk.h` for the rest).
+
+mod register_page;
+mod state;
+
+pub use register_page::{DirtyClasses, InterruptVectors, REGISTER_PAGE_VERSION, RegisterPage};
+pub use state::{LocalApicState, StimerState, SyntheticTimersState, VpStateType};
 
 use crate::macros::{layout, open_enum, wire};
 
@@ -12,29 +18,6 @@ open_enum! {
         INTERCEPT_MESSAGE = 1;
         /// Guest-hypervisor communication block of an encrypted guest.
         GHCB = 2;
-    }
-}
-
-open_enum! {
-    /// Parts of a VP's state that GET_VP_STATE and SET_VP_STATE move. Bit 31: passed by page.
-    pub struct VpStateType(u32) {
-        /// Four timers.
-        SYNTHETIC_TIMERS = 0x0000_0004;
-        /// The local APIC.
-        LAPIC = 0x8000_0000;
-        /// XSAVE area, compacted.
-        XSAVE = 0x8000_0001;
-        /// Message page.
-        SIM_PAGE = 0x8000_0002;
-        /// Event flags page.
-        SIEF_PAGE = 0x8000_0003;
-    }
-}
-
-impl VpStateType {
-    /// Whether the data is in pages that the variable header lists.
-    pub const fn is_passed_by_page(self) -> bool {
-        self.0 >> 31 != 0
     }
 }
 
@@ -113,6 +96,16 @@ impl ReferenceTscPage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn reference_time_never_goes_back(hz in 10_000_001u64..20_000_000_000, tsc: u64, ticks in 0u64..1 << 40) {
+            let scale = ReferenceTscPage::scale_for(hz).unwrap();
+            let page = ReferenceTscPage { sequence: 1, reserved: 0, scale, offset: 0 };
+            prop_assert!(page.time_at(tsc) <= page.time_at(tsc.saturating_add(ticks)));
+        }
+    }
 
     #[test]
     fn a_second_of_ticks_is_a_second_of_reference_time() {

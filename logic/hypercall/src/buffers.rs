@@ -139,5 +139,4 @@ impl<'a> Writer<'a> {
 }
 
 #[cfg(test)]
-#[path = "buffers_tests.rs"]
 mod tests;

@@ -156,5 +156,4 @@ impl Call {
 }
 
 #[cfg(test)]
-#[path = "decode_tests.rs"]
 mod tests;

@@ -119,5 +119,4 @@ impl Iterator for VpSetIter<'_> {
 }
 
 #[cfg(test)]
-#[path = "vp_set_tests.rs"]
 mod tests;

@@ -206,3 +206,43 @@ impl InterruptControl {
         InterruptType(self.interrupt_type())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device_interrupt::DeviceType;
+    use crate::hypercall::VpSetFormat;
+
+    #[test]
+    fn what_linux_passes_for_an_msi_is_understood() {
+        let words: [u64; 10] = [
+            u64::MAX,              // own partition
+            0x4000_0000_0000_0018, // 00:03.0
+            0,
+            0,
+            0,
+            0,             // fixed, edge
+            1,             // one vector
+            0x2_0000_0031, // vector 0x31, processor set
+            0,             // sparse
+            1,             // one bank
+        ];
+        let input: MapDeviceInterrupt = zerocopy::transmute!(words);
+        assert_eq!(input.partition_id, PartitionId::SELF);
+        assert_eq!(input.device_id.device_type(), DeviceType::Pci);
+        assert_eq!(input.device_id.pci().map(|pci| pci.device()), Some(3));
+        let descriptor = input.descriptor;
+        assert_eq!((descriptor.interrupt_type, descriptor.trigger_mode), (InterruptType::FIXED, 0));
+        assert_eq!((descriptor.vector_count, descriptor.target.vector), (1, 0x31));
+        assert!(descriptor.target.flags.processor_set() && !descriptor.target.flags.multicast());
+        assert_eq!(descriptor.target.vp_set.format, VpSetFormat::SPARSE_4K);
+        assert_eq!(descriptor.target.vp_set.valid_bank_mask, 1);
+    }
+
+    #[test]
+    fn the_control_word_of_an_assertion_has_flags_in_its_upper_half() {
+        let control = InterruptControl::from_bits(1 << 62 | 1 << 33 | 1 << 32 | 7);
+        assert_eq!(control.kind(), InterruptType::EXT_INT);
+        assert!(control.level_triggered() && control.logical_destination());
+    }
+}
