@@ -180,13 +180,18 @@ pub fn remove_tree(path: &Path) -> Result<()> {
 
 /// Fails if the file system of `path` has less than `mib` free, telling for what it is wanted.
 pub fn need_space(path: &Path, mib: u64, what: &str) -> Result<()> {
-    let file_system =
-        rustix::fs::statvfs(path).with_context(|| format!("cannot look at {}", path.display()))?;
-    let free = (file_system.f_bavail * file_system.f_frsize) >> 20;
+    let free = free_mib(path)?;
     if free < mib {
         bail!("{what} needs {mib} MiB in {}, but only {free} MiB are free there", path.display());
     }
     Ok(())
+}
+
+/// What the file system of `path` has free for us.
+pub fn free_mib(path: &Path) -> Result<u64> {
+    let file_system =
+        rustix::fs::statvfs(path).with_context(|| format!("cannot look at {}", path.display()))?;
+    Ok((file_system.f_bavail * file_system.f_frsize) >> 20)
 }
 
 #[cfg(test)]
@@ -245,7 +250,7 @@ mod tests {
         let path = cache.entry("thing", &Key::new(1), |_| Ok(())).expect("made");
         assert!(cache.prune(Duration::from_secs(3600)).expect("pruned").is_empty());
         assert!(path.exists());
-        assert_eq!(cache.prune(Duration::ZERO).expect("pruned"), [path.clone()]);
+        assert_eq!(cache.prune(Duration::ZERO).expect("pruned"), std::slice::from_ref(&path));
         assert!(!path.exists());
     }
 

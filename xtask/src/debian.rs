@@ -32,24 +32,17 @@ pub struct Bootstrap {
     variant: Variant,
     packages: Vec<String>,
     hooks: Vec<String>,
-    options: Vec<String>,
 }
 
 impl Bootstrap {
     /// A system of `variant` with `packages` (names or apt patterns).
     pub fn new(variant: Variant, packages: &[String]) -> Self {
-        Self { variant, packages: packages.to_vec(), hooks: Vec::new(), options: Vec::new() }
+        Self { variant, packages: packages.to_vec(), hooks: Vec::new() }
     }
 
     /// A shell script that runs when everything is installed; `$1` is the system's root.
     pub fn customize(mut self, script: String) -> Self {
         self.hooks.push(script);
-        self
-    }
-
-    /// One more option for mmdebstrap.
-    pub fn option(mut self, option: &str) -> Self {
-        self.options.push(option.to_owned());
         self
     }
 
@@ -80,7 +73,6 @@ impl Bootstrap {
         }
         command.arg(format!("--setup-hook={ADD_BACKPORTS}"));
         command.args(self.hooks.iter().map(|hook| format!("--customize-hook={hook}")));
-        command.args(&self.options);
         command.arg(format!("--include={}", self.packages.join(",")));
         command.arg(RELEASE).arg(out);
         command.args(std::env::var("ZEMIN_MIRROR").ok());

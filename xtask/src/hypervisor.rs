@@ -6,9 +6,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::context::Context;
-use crate::step::{Step, output};
+use crate::step::Step;
 use crate::target::{Freestanding, TRIPLE};
 use crate::toolbox::Toolbox;
+use crate::workspace::Workspace;
 
 /// Builds the hypervisor: `out/zemin` without, `out/zemin.debug` with symbols and line tables.
 pub fn build(context: &Context, target: Freestanding, toolbox: &Toolbox) -> Result<PathBuf> {
@@ -21,7 +22,7 @@ pub fn build(context: &Context, target: Freestanding, toolbox: &Toolbox) -> Resu
     cargo.current_dir(&context.root).args(["build", "--package", "zemin", "--profile", "hv"]);
     target.apply(&mut cargo);
     step.run(&mut cargo)?;
-    let built = target_directory(context)?.join(TRIPLE).join("hv/zemin");
+    let built = Workspace::read(context)?.target.join(TRIPLE).join("hv/zemin");
     let debug = context.out.join("zemin.debug");
     let stripped = context.out.join("zemin");
     copy(&built, &debug)?;
@@ -30,15 +31,6 @@ pub fn build(context: &Context, target: Freestanding, toolbox: &Toolbox) -> Resu
     std::fs::rename(&partial, &stripped)?;
     step.done();
     Ok(stripped)
-}
-
-/// Cargo's target directory, wherever the user put it.
-pub fn target_directory(context: &Context) -> Result<PathBuf> {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(&context.root).args(["metadata", "--format-version=1", "--no-deps"]);
-    let metadata: serde_json::Value = serde_json::from_str(&output(&mut cargo)?)?;
-    let path = metadata.get("target_directory").and_then(|path| path.as_str());
-    Ok(PathBuf::from(path.context("cargo does not tell its target directory")?))
 }
 
 /// Copies a file so that its reader never sees half of it.

@@ -14,20 +14,26 @@
 //! An entry of the cache is named by the hash of its inputs and appears only when it is complete, so a
 //! run that was interrupted is simply started again. `out/machine.json` tells the harness what to boot.
 
+mod bench;
 mod build;
 mod cache;
+mod clean;
 mod context;
 mod debian;
+mod doctor;
 mod hypervisor;
 mod kernel;
 mod layers;
+mod lint;
 mod qemu;
 mod rootfs;
 mod run;
 mod stack;
 mod step;
 mod target;
+mod test;
 mod toolbox;
+mod workspace;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -50,6 +56,16 @@ enum Door {
     Up(run::Options),
     /// Boot the machine that was built, on this terminal
     Run(run::Options),
+    /// Run the tests; builds what they need
+    Test(test::Options),
+    /// Measure, in instructions: bare machine and Zemin side by side
+    Bench(bench::Options),
+    /// Check formatting and lints; any warning is an error
+    Lint,
+    /// Tell what this machine has and lacks to build and run Zemin
+    Doctor,
+    /// Remove what was built
+    Clean(clean::Options),
 }
 
 fn main() -> Result<()> {
@@ -59,5 +75,10 @@ fn main() -> Result<()> {
         Door::Build(options) => build::run(&context, &options).map(drop),
         Door::Up(options) => run::run(&build::run(&context, &build::Options::default())?, &options),
         Door::Run(options) => run::run(&harness::Artefacts::load()?, &options),
+        Door::Test(options) => test::run(&context, &options),
+        Door::Bench(options) => bench::run(&context, &options),
+        Door::Lint => lint::run(&context),
+        Door::Doctor => doctor::run(&context),
+        Door::Clean(options) => clean::run(&context, &options),
     }
 }

@@ -6,78 +6,41 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
-use serde_json::Value;
+use anyhow::Result;
 
 use crate::context::Context;
-use crate::hypervisor::{copy, target_directory};
-use crate::step::{Step, output};
+use crate::step::Step;
 use crate::toolbox::Toolbox;
+use crate::workspace::{Package, Workspace, select};
 
 const HOST: &str = "x86_64-unknown-linux-gnu";
 
-/// Where the packages live whose binaries belong into the parent.
-const PARENT: [&str; 2] = ["mgmt", "stack"];
-
-/// Builds all binaries of `mgmt/` and `stack/` into `out/bin/`, and names them.
+/// Builds all programs of `mgmt/` and `stack/` into `out/bin/`, and tells where they are.
 pub fn build(context: &Context, toolbox: &Toolbox) -> Result<Vec<PathBuf>> {
-    let programs = programs(context)?;
+    let workspace = Workspace::read(context)?;
+    let wanted = |package: &&Package| package.is_for_parent() && !package.programs.is_empty();
+    let packages: Vec<_> = workspace.packages.iter().filter(wanted).collect();
     let directory = context.out.join("bin");
     std::fs::create_dir_all(&directory)?;
-    if programs.is_empty() {
+    if packages.is_empty() {
         return Ok(Vec::new());
     }
     let step = Step::begin(context, "stack", "building the parent's programs")?;
     let mut cargo = Command::new("cargo");
     cargo.current_dir(&context.root).args(["build", "--release", "--bins", "--target", HOST]);
-    cargo.args(programs.iter().flat_map(|program| ["--package", &program.package]));
+    select(&mut cargo, packages.iter().copied());
     let sysroot = toolbox.root().display();
     cargo.arg(format!("--config=target.{HOST}.rustflags=[\"-Clink-arg=--sysroot={sysroot}\"]"));
     step.run(&mut cargo)?;
-    let built = target_directory(context)?.join(HOST).join("release");
+    let built = workspace.target.join(HOST).join("release");
     let mut paths = Vec::new();
-    for program in programs {
-        let path = directory.join(&program.name);
-        copy(&built.join(&program.name), &path)?;
+    for program in packages.iter().flat_map(|package| &package.programs) {
+        let (from, partial, path) =
+            (built.join(program), directory.join(".partial"), directory.join(program));
+        step.run(toolbox.command("usr/bin/objcopy").arg("--strip-debug").args([&from, &partial]))?;
+        std::fs::rename(&partial, &path)?;
         paths.push(path);
     }
     step.done();
     Ok(paths)
-}
-
-struct Program {
-    package: String,
-    name: String,
-}
-
-fn programs(context: &Context) -> Result<Vec<Program>> {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(&context.root).args(["metadata", "--format-version=1", "--no-deps"]);
-    let metadata: Value = serde_json::from_str(&output(&mut cargo)?)?;
-    let packages =
-        metadata.get("packages").and_then(Value::as_array).context("cargo tells no packages")?;
-    let inside = |package: &&Value| {
-        let path = text(package, "manifest_path");
-        PARENT
-            .iter()
-            .any(|directory| path.starts_with(&format!("{}/{directory}/", context.root.display())))
-    };
-    Ok(packages.iter().filter(inside).flat_map(binaries).collect())
-}
-
-fn binaries(package: &Value) -> Vec<Program> {
-    let targets =
-        package.get("targets").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let is_program = |target: &&Value| {
-        target.get("kind").is_some_and(|kind| kind.to_string().contains("\"bin\""))
-    };
-    let program = |target| Program {
-        package: text(package, "name").to_owned(),
-        name: text(target, "name").to_owned(),
-    };
-    targets.iter().filter(is_program).map(program).collect()
-}
-
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
-    value.get(field).and_then(Value::as_str).unwrap_or_default()
 }

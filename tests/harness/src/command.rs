@@ -23,6 +23,8 @@ pub(crate) fn words(machine: &Machine, artefacts: &Artefacts) -> Result<Vec<Stri
     words.0.extend(["-nodefaults", "-no-user-config", "-display", "none"].map(str::to_owned));
     if machine.icount {
         words.add("-icount", "shift=0,sleep=off");
+        // Nothing of the host's time may reach a machine whose time is a count.
+        words.add("-rtc", "base=2026-01-01T00:00:00,clock=vm");
     }
     if machine.on_reset == OnReset::Exit {
         words.0.push("-no-reboot".to_owned());

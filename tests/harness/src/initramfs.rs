@@ -57,6 +57,11 @@ impl Initramfs {
         self.script(SERVE)
     }
 
+    /// Makes `program` (static) the init instead of busybox and the scripts.
+    pub fn init(self, program: impl Into<Vec<u8>>) -> Self {
+        self.file("init", program, 0o755)
+    }
+
     /// Writes the archive with the busybox that was built, and returns `path`.
     pub fn write(self, path: impl Into<PathBuf>) -> Result<PathBuf> {
         let path = path.into();
@@ -133,6 +138,14 @@ mod tests {
         assert!(position("a") < position("a/b") && position("a/b") < position("a/b/c"));
         let (_, mode, content) = names.get(position("a/b/c")).expect("there");
         assert_eq!((*mode, content.as_slice()), (0o100_644, b"text".as_slice()));
+    }
+
+    #[test]
+    fn own_init_stands_alone() {
+        let archive =
+            Initramfs::new().init(b"program".to_vec()).archive(b"box".to_vec()).expect("written");
+        let names = names(&archive);
+        assert_eq!(names, [("init".to_owned(), 0o100_755, b"program".to_vec())]);
     }
 
     #[test]

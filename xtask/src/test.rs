@@ -1,0 +1,177 @@
+//! `test`: the whole suite, in parts that can be run one by one.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::build;
+use crate::context::Context;
+use crate::step::visible;
+use crate::target::Freestanding;
+use crate::workspace::{Package, SYSTEM_TESTS, Workspace, select};
+
+/// A part of the suite, in the order in which they run.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Unit, property and documentation tests of every crate that the host can run
+    Unit,
+    /// Every crate of abi/, logic/ and hv/ compiles without an operating system below it
+    Freestanding,
+    /// Each fuzzer for a few seconds
+    Fuzz,
+    /// The whole machine in the emulator (tests/system); builds it first
+    System,
+}
+
+/// Which tests to run.
+#[derive(Args)]
+pub struct Options {
+    /// Also the long ones: many boots, all combinations of devices, long loads
+    #[arg(long)]
+    full: bool,
+    /// Only this part (may be given several times)
+    #[arg(long, value_enum, value_name = "PART")]
+    only: Vec<Part>,
+    /// List the parts and the system tests instead of running them
+    #[arg(long)]
+    list: bool,
+    /// Only tests whose name contains this (unit and system tests)
+    filter: Option<String>,
+}
+
+/// Runs the chosen parts; stops at the first that fails.
+pub fn run(context: &Context, options: &Options) -> Result<()> {
+    if options.list {
+        return list(context);
+    }
+    for part in Part::value_variants() {
+        if options.only.is_empty() || options.only.contains(part) {
+            let start = Instant::now();
+            println!("==> tests: {}", name(*part));
+            run_part(context, *part, options)
+                .with_context(|| format!("tests: {} failed", name(*part)))?;
+            println!("==> tests: {} passed in {:.0} s", name(*part), start.elapsed().as_secs_f64());
+        }
+    }
+    Ok(())
+}
+
+fn name(part: Part) -> String {
+    part.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+fn list(context: &Context) -> Result<()> {
+    for value in Part::value_variants().iter().filter_map(ValueEnum::to_possible_value) {
+        println!(
+            "{:14} {}",
+            value.get_name(),
+            value.get_help().map(ToString::to_string).unwrap_or_default()
+        );
+    }
+    match has_system_tests(&Workspace::read(context)?) {
+        true => visible(system_tests(context).args(["--", "--list"])),
+        false => Ok(()),
+    }
+}
+
+fn run_part(context: &Context, part: Part, options: &Options) -> Result<()> {
+    match part {
+        Part::Unit => unit(context, options),
+        Part::Freestanding => freestanding(context),
+        Part::Fuzz => fuzz(context),
+        Part::System => system(context, options),
+    }
+}
+
+fn unit(context: &Context, options: &Options) -> Result<()> {
+    let workspace = Workspace::read(context)?;
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(&context.root).arg("test");
+    let wanted = |package: &&Package| package.is_for_host() && package.name != SYSTEM_TESTS;
+    select(&mut cargo, workspace.packages.iter().filter(wanted));
+    visible(cargo.args(&options.filter))
+}
+
+fn freestanding(context: &Context) -> Result<()> {
+    let workspace = Workspace::read(context)?;
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(&context.root).args(["build", "--profile", "hv"]);
+    select(&mut cargo, workspace.packages.iter().filter(|package| package.is_freestanding()));
+    Freestanding::prepare(context)?.apply(&mut cargo);
+    visible(&mut cargo)
+}
+
+fn system(context: &Context, options: &Options) -> Result<()> {
+    if !has_system_tests(&Workspace::read(context)?) {
+        bail!("there is no crate {SYSTEM_TESTS}");
+    }
+    build::run(context, &build::Options::default())?;
+    let mut cargo = system_tests(context);
+    if options.full {
+        cargo.env("ZEMIN_FULL", "1");
+    }
+    // One machine at a time: each uses all host processors, and limits are for a machine that runs alone.
+    visible(cargo.arg("--").args(&options.filter).arg("--test-threads=1"))
+}
+
+fn has_system_tests(workspace: &Workspace) -> bool {
+    workspace.packages.iter().any(|package| package.name == SYSTEM_TESTS)
+}
+
+fn system_tests(context: &Context) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo
+        .current_dir(&context.root)
+        .args(["test", "--package", SYSTEM_TESTS])
+        .env("ZEMIN_OUT", &context.out);
+    cargo
+}
+
+/// Runs each `<crate>/fuzz` for a few seconds with libFuzzer, as `cargo fuzz` would without sanitizers, which
+/// need no other toolchain than ours.
+fn fuzz(context: &Context) -> Result<()> {
+    const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+        -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+        -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
+    let found = fuzzers(context)?;
+    if found.is_empty() {
+        println!("(no crate has a fuzz/ directory)");
+    }
+    for (directory, target) in found {
+        let mut cargo = Command::new("cargo");
+        cargo.current_dir(&directory).args([
+            "run",
+            "--release",
+            "--target",
+            "x86_64-unknown-linux-gnu",
+            "--bin",
+            &target,
+        ]);
+        cargo.args(["--", "-max_total_time=10", "-max_len=4096", "-print_final_stats=1"]);
+        visible(cargo.env("RUSTFLAGS", COVERAGE))?;
+    }
+    Ok(())
+}
+
+/// The `fuzz_targets/*.rs` of every `fuzz/` directory inside a package.
+fn fuzzers(context: &Context) -> Result<Vec<(PathBuf, String)>> {
+    let mut found = Vec::new();
+    for package in Workspace::read(context)?.packages {
+        let directory = context.root.join(package.directory).join("fuzz");
+        let Ok(targets) = std::fs::read_dir(directory.join("fuzz_targets")) else { continue };
+        for target in targets {
+            let path = target?.path();
+            if let Some(stem) = path
+                .file_stem()
+                .filter(|_| path.extension().is_some_and(|extension| extension == "rs"))
+            {
+                found.push((directory.clone(), stem.to_string_lossy().into_owned()));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
