@@ -126,7 +126,10 @@ impl LocalApic {
         match self {
             // SAFETY: the ICR exists in x2APIC mode; an interrupt to another LP cannot break this one's memory.
             Self::X2 => unsafe {
-                msr::write(msr::X2APIC_FIRST + reg::ICR_LOW, u64::from(apic_id) << 32 | u64::from(low));
+                msr::write(
+                    msr::X2APIC_FIRST + reg::ICR_LOW,
+                    u64::from(apic_id) << 32 | u64::from(low),
+                );
             },
             Self::Mmio(_) => {
                 self.write(reg::ICR_HIGH, apic_id << 24);
@@ -159,7 +162,9 @@ impl LocalApic {
             // SAFETY: only registers that exist in x2APIC mode are named here; reading them has no side effect.
             Self::X2 => unsafe { msr::read(msr::X2APIC_FIRST + register) as u32 },
             // SAFETY: the mapping is the APIC's register page (see `enable`), and the offset lies inside it.
-            Self::Mmio(base) => unsafe { ((base + (register as usize) * 16) as *const u32).read_volatile() },
+            Self::Mmio(base) => unsafe {
+                ((base + (register as usize) * 16) as *const u32).read_volatile()
+            },
         }
     }
 
@@ -168,7 +173,9 @@ impl LocalApic {
             // SAFETY: as `read`; the values keep the APIC in a defined state.
             Self::X2 => unsafe { msr::write(msr::X2APIC_FIRST + register, u64::from(value)) },
             // SAFETY: as `read`.
-            Self::Mmio(base) => unsafe { ((base + (register as usize) * 16) as *mut u32).write_volatile(value) },
+            Self::Mmio(base) => unsafe {
+                ((base + (register as usize) * 16) as *mut u32).write_volatile(value)
+            },
         }
     }
 }

@@ -48,7 +48,9 @@ pub const VM_CR_SVMDIS: u64 = 1 << 4;
 pub unsafe fn read(msr: u32) -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: the caller vouches for the register; reading has no effect on memory.
-    unsafe { asm!("rdmsr", in("ecx") msr, out("eax") low, out("edx") high, options(nomem, nostack)) };
+    unsafe {
+        asm!("rdmsr", in("ecx") msr, out("eax") low, out("edx") high, options(nomem, nostack))
+    };
     u64::from(high) << 32 | u64::from(low)
 }
 
@@ -58,5 +60,7 @@ pub unsafe fn read(msr: u32) -> u64 {
 /// The register exists, takes the value, and the effect keeps the hypervisor's own state intact.
 pub unsafe fn write(msr: u32, value: u64) {
     // SAFETY: as the caller vouches. Memory is not assumed unchanged.
-    unsafe { asm!("wrmsr", in("ecx") msr, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nostack)) };
+    unsafe {
+        asm!("wrmsr", in("ecx") msr, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nostack))
+    };
 }

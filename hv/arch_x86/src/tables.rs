@@ -70,7 +70,8 @@ impl LpTables {
         let base = &raw const self.tss as u64;
         self.gdt[3] = 0x0000_8900_0000_0067 | (base & 0xFF_FFFF) << 16 | (base >> 24 & 0xFF) << 56;
         self.gdt[4] = base >> 32;
-        let pointer = Pointer { limit: size_of::<[u64; 5]>() as u16 - 1, base: self.gdt.as_ptr() as u64 };
+        let pointer =
+            Pointer { limit: size_of::<[u64; 5]>() as u16 - 1, base: self.gdt.as_ptr() as u64 };
         // SAFETY: the table lives for ever and describes the flat segments that the code already runs in.
         unsafe {
             asm!(

@@ -19,7 +19,9 @@ pub fn init(base: u16, baud: u32) {
     if base != 0 {
         let divisor = (115_200 / baud.clamp(50, 115_200)) as u16;
         let [low, high] = divisor.to_le_bytes();
-        for (offset, value) in [(1, 0), (3, 0x80), (0, low), (1, high), (3, 0x03), (2, 0x07), (4, 0x03)] {
+        for (offset, value) in
+            [(1, 0), (3, 0x80), (0, low), (1, high), (3, 0x03), (2, 0x07), (4, 0x03)]
+        {
             // SAFETY: the operator named a UART here; its set-up has no other effect.
             unsafe { port::write_u8(base + offset, value) };
         }

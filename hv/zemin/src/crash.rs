@@ -2,13 +2,17 @@
 //!
 //! The report goes to the UART and the log ring, a record of fixed layout stays in memory for a debugger, the other LPs
 //! stop, and the machine resets or halts. A fault inside the report only stops.
-#![expect(unsafe_code, reason = "walks a stack that may be damaged; writes the crash record; leaves the emulator")]
+#![expect(
+    unsafe_code,
+    reason = "walks a stack that may be damaged; writes the crash record; leaves the emulator"
+)]
 
 use crate::log::{Level, log};
 use crate::mem::IMAGE_OFFSET;
 use crate::trap::Frame;
 use crate::{boot, interrupts, lp};
 use arch_x86::cpu;
+use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
 use zemindef::crash::CrashRecord;
 
@@ -25,7 +29,14 @@ pub const EXIT_REFUSED: u8 = 0x5B;
 
 /// The record, at an address that the symbol table names.
 #[unsafe(no_mangle)]
-static mut CRASH_RECORD: CrashRecord = CrashRecord::EMPTY;
+static CRASH_RECORD: RecordCell = RecordCell(UnsafeCell::new(CrashRecord::EMPTY));
+
+/// A record that one LP writes once and nobody here reads.
+#[repr(transparent)]
+struct RecordCell(UnsafeCell<CrashRecord>);
+
+// SAFETY: only the one LP that `begin` lets through writes it.
+unsafe impl Sync for RecordCell {}
 
 /// Sets what follows a report.
 pub fn configure(halt: bool, exit_port: u16) {
@@ -44,10 +55,38 @@ pub fn on_exception(frame: &Frame) -> ! {
         frame.rip,
         cpu::cr2()
     );
-    log!(Level::Error, "  rax {:016x} rcx {:016x} rdx {:016x} rbx {:016x}", frame.rax, frame.rcx, frame.rdx, frame.rbx);
-    log!(Level::Error, "  rsp {:016x} rbp {:016x} rsi {:016x} rdi {:016x}", frame.rsp, frame.rbp, frame.rsi, frame.rdi);
-    log!(Level::Error, "  r8  {:016x} r9  {:016x} r10 {:016x} r11 {:016x}", frame.r8, frame.r9, frame.r10, frame.r11);
-    log!(Level::Error, "  r12 {:016x} r13 {:016x} r14 {:016x} r15 {:016x}", frame.r12, frame.r13, frame.r14, frame.r15);
+    log!(
+        Level::Error,
+        "  rax {:016x} rcx {:016x} rdx {:016x} rbx {:016x}",
+        frame.rax,
+        frame.rcx,
+        frame.rdx,
+        frame.rbx
+    );
+    log!(
+        Level::Error,
+        "  rsp {:016x} rbp {:016x} rsi {:016x} rdi {:016x}",
+        frame.rsp,
+        frame.rbp,
+        frame.rsi,
+        frame.rdi
+    );
+    log!(
+        Level::Error,
+        "  r8  {:016x} r9  {:016x} r10 {:016x} r11 {:016x}",
+        frame.r8,
+        frame.r9,
+        frame.r10,
+        frame.r11
+    );
+    log!(
+        Level::Error,
+        "  r12 {:016x} r13 {:016x} r14 {:016x} r15 {:016x}",
+        frame.r12,
+        frame.r13,
+        frame.r14,
+        frame.r15
+    );
     log!(
         Level::Error,
         "  cs {:x} ss {:x} rflags {:x} cr3 {:x} cr4 {:x}",
@@ -65,8 +104,8 @@ pub fn on_exception(frame: &Frame) -> ! {
         rflags: frame.rflags,
         cr2: cpu::cr2(),
         registers: [
-            frame.rax, frame.rcx, frame.rdx, frame.rbx, frame.rsp, frame.rbp, frame.rsi, frame.rdi, frame.r8, frame.r9,
-            frame.r10, frame.r11, frame.r12, frame.r13, frame.r14, frame.r15,
+            frame.rax, frame.rcx, frame.rdx, frame.rbx, frame.rsp, frame.rbp, frame.rsi, frame.rdi,
+            frame.r8, frame.r9, frame.r10, frame.r11, frame.r12, frame.r13, frame.r14, frame.r15,
         ],
         ..CrashRecord::EMPTY
     };
@@ -128,7 +167,7 @@ fn finish(mut record: CrashRecord, rip: u64, rbp: u64) -> ! {
         frame = next;
     }
     // SAFETY: only one LP gets here, once.
-    unsafe { (&raw mut CRASH_RECORD).write_volatile(record) };
+    unsafe { CRASH_RECORD.0.get().write_volatile(record) };
     leave(EXIT_CRASH);
     if HALT.load(Ordering::Relaxed) {
         log!(Level::Error, "halted (noreboot)");
@@ -139,12 +178,14 @@ fn finish(mut record: CrashRecord, rip: u64, rbp: u64) -> ! {
 
 /// The frame above `frame`, if that looks like one: on a mapped stack, with a return address into the image.
 fn stack_frame(frame: u64) -> Option<(u64, u64)> {
-    let on_stack = (0xFFFF_FF00_0000_0000..0xFFFF_FF80_0000_0000).contains(&frame) || frame >= IMAGE_OFFSET;
-    if !on_stack || frame % 8 != 0 || frame % 4096 > 4080 {
+    let on_stack =
+        (0xFFFF_FF00_0000_0000..0xFFFF_FF80_0000_0000).contains(&frame) || frame >= IMAGE_OFFSET;
+    if !on_stack || !frame.is_multiple_of(8) || frame % 4096 > 4080 {
         return None;
     }
     // SAFETY: aligned and on a stack page; should it be unmapped after all, the second fault only stops.
-    let (next, address) = unsafe { ((frame as *const u64).read(), (frame as *const u64).add(1).read()) };
+    let (next, address) =
+        unsafe { ((frame as *const u64).read(), (frame as *const u64).add(1).read()) };
     (address >= IMAGE_OFFSET && next > frame).then_some((next, address))
 }
 

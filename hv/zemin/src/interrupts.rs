@@ -53,7 +53,11 @@ pub fn handle(vector: u8) {
         vector::SPURIOUS => lp.count(Counter::PhysicalSpurious),
         vector::ERROR => {
             let status = APIC.get().error_status();
-            crate::log::log!(crate::log::Level::Warn, "LP {}: local APIC error {status:#x}", lp.index);
+            crate::log::log!(
+                crate::log::Level::Warn,
+                "LP {}: local APIC error {status:#x}",
+                lp.index
+            );
             APIC.get().end_of_interrupt();
         }
         _ => on_device(lp, vector),
@@ -70,7 +74,11 @@ fn on_device(lp: &'static Lp, vector: u8) {
         lp.owed_eoi.set(owed);
     } else {
         // Also one that is no longer mapped: the parent may have moved it a moment ago and still serves the old vector.
-        lp.count(if lp.device_vectors[usize::from(vector)].load(Ordering::Relaxed) != 0 { Counter::PhysicalDevice } else { Counter::PhysicalUnmapped });
+        lp.count(if lp.device_vectors[usize::from(vector)].load(Ordering::Relaxed) != 0 {
+            Counter::PhysicalDevice
+        } else {
+            Counter::PhysicalUnmapped
+        });
         APIC.get().end_of_interrupt();
     }
     if let Some(vp) = lp.root_vp.get() {
@@ -102,7 +110,9 @@ pub fn map_device(lp: &Lp, vector: u8, level: bool) {
 /// Takes one declaration back. `false` if there was none. The trigger mode is kept: an interrupt may be under way.
 pub fn unmap_device(lp: &Lp, vector: u8) -> bool {
     let less_one = |count: u16| count.checked_sub(1);
-    lp.device_vectors[usize::from(vector)].fetch_update(Ordering::AcqRel, Ordering::Relaxed, less_one).is_ok()
+    lp.device_vectors[usize::from(vector)]
+        .fetch_update(Ordering::AcqRel, Ordering::Relaxed, less_one)
+        .is_ok()
 }
 
 /// Makes another LP leave its guest or wake up.

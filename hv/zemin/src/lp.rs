@@ -104,7 +104,9 @@ pub fn all() -> impl Iterator<Item = &'static Lp> {
 pub fn current() -> &'static Lp {
     let lp: *const Lp;
     // SAFETY: GS points to this LP's structure while the hypervisor runs: exits restore it (VMLOAD).
-    unsafe { core::arch::asm!("mov {}, gs:[0]", out(reg) lp, options(nostack, pure, readonly, preserves_flags)) };
+    unsafe {
+        core::arch::asm!("mov {}, gs:[0]", out(reg) lp, options(nostack, pure, readonly, preserves_flags))
+    };
     // SAFETY: see above.
     unsafe { &*lp }
 }

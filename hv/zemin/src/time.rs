@@ -51,7 +51,8 @@ pub fn calibrate(apic: LocalApic, standard: Standard) -> Option<Clocks> {
         Standard::Pit => against_pit(apic)?,
     };
     apic.start_timer(0);
-    let per_second = |ticks: u64| (u128::from(ticks) * u128::from(hz) / u128::from(elapsed.max(1))) as u64;
+    let per_second =
+        |ticks: u64| (u128::from(ticks) * u128::from(hz) / u128::from(elapsed.max(1))) as u64;
     Some(Clocks::new(per_second(tsc), per_second(apic_ticks), cpu::rdtsc()))
 }
 
@@ -95,7 +96,10 @@ fn sample(apic: LocalApic, read: impl Fn() -> u64) -> Sample {
         let before = cpu::rdtsc();
         let (standard, timer) = (read(), apic.timer_remaining());
         let after = cpu::rdtsc();
-        (after.wrapping_sub(before), Sample { tsc: before + (after - before) / 2, apic: timer, standard })
+        (
+            after.wrapping_sub(before),
+            Sample { tsc: before + (after - before) / 2, apic: timer, standard },
+        )
     };
     let fallback = Sample { tsc: 0, apic: 0, standard: 0 };
     (0..SAMPLES).map(look).min_by_key(|(took, _)| *took).map_or(fallback, |(_, sample)| sample)
@@ -110,7 +114,12 @@ fn against_pm_timer(apic: LocalApic, timer: u16) -> Option<Measured> {
     (0..PATIENCE).any(|_| elapsed(first.standard, read()) >= target).then_some(())?;
     let last = sample(apic, read);
     let apic_ticks = first.apic.wrapping_sub(last.apic);
-    Some((last.tsc - first.tsc, apic_ticks.into(), elapsed(first.standard, last.standard), PM_TIMER_HZ))
+    Some((
+        last.tsc - first.tsc,
+        apic_ticks.into(),
+        elapsed(first.standard, last.standard),
+        PM_TIMER_HZ,
+    ))
 }
 
 fn against_pit(apic: LocalApic) -> Option<Measured> {
@@ -134,7 +143,9 @@ fn against_pit(apic: LocalApic) -> Option<Measured> {
 
 /// Time-stamp counter ticks as a length of time in 100 ns units.
 pub fn ticks_to_100ns(ticks: u64) -> u64 {
-    CLOCKS.try_get().map_or(0, |clocks| (u128::from(ticks) * 10_000_000 / u128::from(clocks.tsc_hz)) as u64)
+    CLOCKS
+        .try_get()
+        .map_or(0, |clocks| (u128::from(ticks) * 10_000_000 / u128::from(clocks.tsc_hz)) as u64)
 }
 
 /// Reference time at a time-stamp counter value.

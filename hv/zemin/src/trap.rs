@@ -1,6 +1,7 @@
 //! Exceptions and interrupts that the hypervisor itself takes.
 #![expect(unsafe_code, reason = "interrupt entry")]
 
+use crate::sync::Once;
 use crate::{crash, interrupts};
 use arch_x86::tables::{IST_DOUBLE_FAULT, IST_NMI, InterruptTable};
 
@@ -37,7 +38,7 @@ pub struct Frame {
     pub ss: u64,
 }
 
-static mut TABLE: InterruptTable = InterruptTable::new();
+static TABLE: Once<InterruptTable> = Once::new();
 
 const DOUBLE_FAULT: u8 = 8;
 const NMI: u8 = 2;
@@ -45,21 +46,22 @@ const NMI: u8 = 2;
 /// Fills the table that all LPs share. First LP only, before any other runs.
 pub fn init() {
     let stubs = &raw const trap_stubs as u64;
+    let mut table = InterruptTable::new();
     for vector in 0..=255u8 {
         let ist = match vector {
             DOUBLE_FAULT => IST_DOUBLE_FAULT,
             NMI => IST_NMI,
             _ => 0,
         };
-        // SAFETY: only the first LP runs, and the table is not loaded yet.
-        unsafe { (*(&raw mut TABLE)).set(vector, stubs + 16 * u64::from(vector), ist) };
+        table.set(vector, stubs + 16 * u64::from(vector), ist);
     }
+    TABLE.set(table);
 }
 
 /// Loads the table on the calling LP. The descriptor tables with the interrupt stacks come first.
 pub fn load() {
-    // SAFETY: `init` has run, nothing writes the table any more, and the stubs keep all registers.
-    unsafe { (*(&raw const TABLE)).load() };
+    // SAFETY: nothing writes the table any more, and the stubs keep all registers.
+    unsafe { TABLE.get().load() };
 }
 
 extern "C" fn trap(frame: &mut Frame) {

@@ -92,7 +92,13 @@ pub struct State {
 
 impl Vp {
     /// A VP in the power-on state: the first runs (once its registers are set), the others wait for a startup IPI.
-    pub fn new(partition: &'static Partition, lp: &'static Lp, index: u32, apic_id: u32, state: State) -> Self {
+    pub fn new(
+        partition: &'static Partition,
+        lp: &'static Lp,
+        index: u32,
+        apic_id: u32,
+        state: State,
+    ) -> Self {
         Self {
             index,
             apic_id,
@@ -137,7 +143,9 @@ impl Vp {
     /// Delivers an interrupt message that was addressed to this VP.
     pub fn deliver(&self, mode: DeliveryMode, vector: u8) {
         match mode {
-            DeliveryMode::Fixed | DeliveryMode::LowestPriority => self.post_interrupt(vector, false),
+            DeliveryMode::Fixed | DeliveryMode::LowestPriority => {
+                self.post_interrupt(vector, false)
+            }
             DeliveryMode::Nmi => self.request(Request::Nmi),
             DeliveryMode::Init => self.request(Request::Init),
             DeliveryMode::Sipi => {
@@ -160,7 +168,8 @@ impl Vp {
 
     /// Takes in what others posted. Owning LP only.
     pub fn absorb(&self, state: &mut State) {
-        if self.has_posted.load(Ordering::Relaxed) && self.has_posted.swap(false, Ordering::Acquire) {
+        if self.has_posted.load(Ordering::Relaxed) && self.has_posted.swap(false, Ordering::Acquire)
+        {
             state.settle_skipped_eoi();
             state.apic.merge_posted(&take(&self.posted));
             for (word, bits) in take(&self.posted_level).into_iter().enumerate() {
@@ -309,7 +318,11 @@ impl State {
         match delivery {
             Delivery::Requested => self.reevaluate = true,
             Delivery::Nmi => self.nmi_pending = true,
-            Delivery::None | Delivery::Smi | Delivery::Init | Delivery::Sipi { .. } | Delivery::ExtInt => {}
+            Delivery::None
+            | Delivery::Smi
+            | Delivery::Init
+            | Delivery::Sipi { .. }
+            | Delivery::ExtInt => {}
         }
     }
 

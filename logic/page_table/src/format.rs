@@ -72,8 +72,12 @@ pub struct Format {
 const ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
 
 /// The hypervisor's own tables.
-pub const LONG_MODE: Format =
-    Format { present: flags::PRESENT, table: flags::PRESENT | flags::WRITE, leaf: flags::LEAF, address: ADDRESS };
+pub const LONG_MODE: Format = Format {
+    present: flags::PRESENT,
+    table: flags::PRESENT | flags::WRITE,
+    leaf: flags::LEAF,
+    address: ADDRESS,
+};
 
 /// Nested tables of AMD-V.
 pub const NESTED: Format = Format {

@@ -81,7 +81,12 @@ impl Table {
         flags: u64,
         largest: PageSize,
     ) -> Result<(), Truncated> {
-        self.change(frames, input, len, Change::Map { base: output.wrapping_sub(input & INPUT), flags, largest })
+        self.change(
+            frames,
+            input,
+            len,
+            Change::Map { base: output.wrapping_sub(input & INPUT), flags, largest },
+        )
     }
 
     /// Removes every translation of `[input, input + len)`. Needs frames only to split a leaf that straddles an end.
@@ -101,7 +106,11 @@ impl Table {
             if let Some(size) = self.leaf_size(entry, level) {
                 let offset = input & (size.bytes() - 1);
                 let address = (entry & self.format.address & !(size.bytes() - 1)) + offset;
-                return Some(Leaf { address, flags: entry & !self.format.address & !self.leaf_bit(level), size });
+                return Some(Leaf {
+                    address,
+                    flags: entry & !self.format.address & !self.leaf_bit(level),
+                    size,
+                });
             }
             table = entry & self.format.address;
             level -= 1;
@@ -113,7 +122,13 @@ impl Table {
         self.free_below(frames, self.root, ROOT_LEVEL);
     }
 
-    fn change(&self, frames: &mut impl Frames, input: u64, len: u64, change: Change) -> Result<(), Truncated> {
+    fn change(
+        &self,
+        frames: &mut impl Frames,
+        input: u64,
+        len: u64,
+        change: Change,
+    ) -> Result<(), Truncated> {
         let start = input & INPUT & !(PageSize::Small.bytes() - 1);
         let end = start.saturating_add(len).min(1 << ADDRESS_BITS);
         let mut at = start;
@@ -127,7 +142,13 @@ impl Table {
     }
 
     /// Changes the largest single entry that starts at `at` and lies below `end`; returns where the next one starts.
-    fn change_one(&self, frames: &mut impl Frames, at: u64, end: u64, change: Change) -> Option<u64> {
+    fn change_one(
+        &self,
+        frames: &mut impl Frames,
+        at: u64,
+        end: u64,
+        change: Change,
+    ) -> Option<u64> {
         let mut table = self.root;
         for level in (1..=ROOT_LEVEL).rev() {
             let slot = index(at, level);
@@ -185,7 +206,14 @@ impl Table {
     }
 
     /// Turns a leaf into a table of 512 leaves with the same translation and returns that table.
-    fn split(&self, frames: &mut impl Frames, table: u64, slot: usize, entry: u64, level: u32) -> Option<u64> {
+    fn split(
+        &self,
+        frames: &mut impl Frames,
+        table: u64,
+        slot: usize,
+        entry: u64,
+        level: u32,
+    ) -> Option<u64> {
         let lower = frames.alloc()?;
         let step = level_bytes(level - 1);
         let base = entry & self.format.address & !(level_bytes(level) - 1);

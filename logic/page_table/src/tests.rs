@@ -115,7 +115,10 @@ fn destroy_returns_every_page() {
 const WINDOW: u64 = 3 * M2 / K4;
 
 fn operations() -> impl Strategy<Value = Vec<(bool, u64, u64, u64, bool)>> {
-    proptest::collection::vec((any::<bool>(), 0..WINDOW, 0..WINDOW, 0..4 * WINDOW, any::<bool>()), 1..24)
+    proptest::collection::vec(
+        (any::<bool>(), 0..WINDOW, 0..WINDOW, 0..4 * WINDOW, any::<bool>()),
+        1..24,
+    )
 }
 
 proptest! {

@@ -59,7 +59,13 @@ impl LpContext {
             msr::write(msr::VM_HSAVE_PA, host_save);
             asm!("clgi", "vmsave rax", in("rax") host_vmcb, options(nostack));
         }
-        *self = Self { host_vmcb, generation: 1, next_asid: 1, asids: capabilities.asids.max(2), capabilities };
+        *self = Self {
+            host_vmcb,
+            generation: 1,
+            next_asid: 1,
+            asids: capabilities.asids.max(2),
+            capabilities,
+        };
     }
 
     /// Takes pending physical interrupts now, through the interrupt table.

@@ -26,7 +26,9 @@ impl PermissionMaps {
 
     /// Sets whether reads and writes of `msr` exit. MSRs outside the map's ranges always do.
     pub fn set_msr(&mut self, msr: u32, read_exits: bool, write_exits: bool) {
-        let Some(range) = RANGES.iter().position(|&first| msr.wrapping_sub(first) < 0x2000) else { return };
+        let Some(range) = RANGES.iter().position(|&first| msr.wrapping_sub(first) < 0x2000) else {
+            return;
+        };
         let bit = (msr - RANGES[range]) as usize * 2;
         let Some(byte) = self.msr.get_mut(range * 2048 + bit / 8) else { return };
         *byte &= !(3 << (bit % 8));

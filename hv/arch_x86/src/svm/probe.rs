@@ -7,7 +7,11 @@ use crate::{cpu, msr};
 /// Examines the calling LP.
 pub fn probe() -> Result<Capabilities, Unsupported> {
     let extended = cpu::cpuid(0x8000_0000, 0).eax;
-    let features = if extended >= 0x8000_0001 { cpu::cpuid(0x8000_0001, 0) } else { cpu::cpuid(0x8000_0000, 0) };
+    let features = if extended >= 0x8000_0001 {
+        cpu::cpuid(0x8000_0001, 0)
+    } else {
+        cpu::cpuid(0x8000_0000, 0)
+    };
     if extended < 0x8000_000A || features.ecx & 1 << 2 == 0 {
         let vtx = cpu::cpuid(1, 0).ecx & 1 << 5 != 0;
         return Err(if vtx { Unsupported::OnlyVtx } else { Unsupported::NoVirtualization });

@@ -1,11 +1,16 @@
 //! A virtual processor on AMD-V.
-#![expect(unsafe_code, reason = "owns a VMCB that the processor reads and writes by physical address")]
+#![expect(
+    unsafe_code,
+    reason = "owns a VMCB that the processor reads and writes by physical address"
+)]
 
 use super::enter::enter;
 use super::lp::{Asid, LpContext};
 use super::vmcb::{Vmcb, VmcbSegment, event, exit, intercept, vintr};
 use crate::msr;
-use crate::vcpu::{Event, Exit, IoAccess, NestedFault, Reg, Segment, SegmentName, SystemReg, TableName};
+use crate::vcpu::{
+    Event, Exit, IoAccess, NestedFault, Reg, Segment, SegmentName, SystemReg, TableName,
+};
 use crate::{cpu::RFLAGS_IF, svm::PermissionMaps};
 
 /// What every guest exits for.
@@ -62,7 +67,13 @@ impl Vcpu {
         vmcb.nested_control = 1;
         vmcb.nested_cr3 = nested_root;
         vmcb.pat = PAT_RESET;
-        let mut vcpu = Self { vmcb, vmcb_physical: physical, regs: [0; 16], asid: Asid::default(), flush: true };
+        let mut vcpu = Self {
+            vmcb,
+            vmcb_physical: physical,
+            regs: [0; 16],
+            asid: Asid::default(),
+            flush: true,
+        };
         vcpu.reset();
         vcpu
     }
@@ -73,7 +84,8 @@ impl Vcpu {
         let data = VmcbSegment { selector: 0, attributes: 0x93, limit: 0xFFFF, base: 0 };
         let table = VmcbSegment { selector: 0, attributes: 0, limit: 0xFFFF, base: 0 };
         v.segments = [data; 10];
-        v.segments[1] = VmcbSegment { selector: 0xF000, attributes: 0x9B, limit: 0xFFFF, base: 0xFFFF_0000 };
+        v.segments[1] =
+            VmcbSegment { selector: 0xF000, attributes: 0x9B, limit: 0xFFFF, base: 0xFFFF_0000 };
         v.segments[6] = table;
         v.segments[7] = VmcbSegment { attributes: 0x82, ..table };
         v.segments[8] = table;
@@ -182,9 +194,14 @@ impl Vcpu {
             | match what {
                 Event::Interrupt(vector) => event::TYPE_INTR | u64::from(vector),
                 Event::Nmi => event::TYPE_NMI | 2,
-                Event::Exception { vector, error_code: None } => event::TYPE_EXCEPTION | u64::from(vector),
+                Event::Exception { vector, error_code: None } => {
+                    event::TYPE_EXCEPTION | u64::from(vector)
+                }
                 Event::Exception { vector, error_code: Some(code) } => {
-                    event::TYPE_EXCEPTION | event::ERROR_CODE | u64::from(vector) | u64::from(code) << 32
+                    event::TYPE_EXCEPTION
+                        | event::ERROR_CODE
+                        | u64::from(vector)
+                        | u64::from(code) << 32
                 }
             };
     }
@@ -213,7 +230,8 @@ impl Vcpu {
 
     /// Sets the guest's CR8.
     pub fn set_cr8(&mut self, class: u8) {
-        self.vmcb.virtual_interrupt = self.vmcb.virtual_interrupt & !vintr::TPR | u64::from(class & 0xF);
+        self.vmcb.virtual_interrupt =
+            self.vmcb.virtual_interrupt & !vintr::TPR | u64::from(class & 0xF);
     }
 
     /// Drops every translation of this guest before it runs again.
@@ -236,8 +254,12 @@ impl Vcpu {
     /// Sets a segment register. SS carries the privilege level with it.
     pub fn set_segment(&mut self, name: SegmentName, segment: Segment) {
         let attributes = segment.attributes & 0xFF | segment.attributes >> 4 & 0xF00;
-        self.vmcb.segments[segment_index(name)] =
-            VmcbSegment { selector: segment.selector, attributes, limit: segment.limit, base: segment.base };
+        self.vmcb.segments[segment_index(name)] = VmcbSegment {
+            selector: segment.selector,
+            attributes,
+            limit: segment.limit,
+            base: segment.base,
+        };
         if name == SegmentName::Ss {
             self.vmcb.cpl = (segment.attributes >> 5 & 3) as u8;
         }
@@ -341,7 +363,9 @@ impl Vcpu {
             exit::INVD | exit::WBINVD => Exit::CacheFlush,
             exit::SHUTDOWN => Exit::Shutdown,
             exit::TASK_SWITCH => Exit::TaskSwitch,
-            exit::INVLPGA | exit::VMRUN | exit::VMLOAD..=exit::SKINIT => Exit::VirtualizationInstruction,
+            exit::INVLPGA | exit::VMRUN | exit::VMLOAD..=exit::SKINIT => {
+                Exit::VirtualizationInstruction
+            }
             exit::MONITOR | exit::MWAIT | exit::MWAIT_ARMED => Exit::VirtualizationInstruction,
             code @ exit::EXCEPTION_FIRST..=exit::EXCEPTION_LAST => Exit::Exception {
                 vector: (code - exit::EXCEPTION_FIRST) as u8,

@@ -27,7 +27,10 @@ pub const PARENT_FEATURES: (PartitionPrivileges, Features) = (
         .with_connect_port(true)
         .with_access_stats(true)
         .with_cpu_management(true),
-    Features::new().with_frequency_msrs(true).with_guest_crash_msrs(true).with_direct_synthetic_timers(true),
+    Features::new()
+        .with_frequency_msrs(true)
+        .with_guest_crash_msrs(true)
+        .with_direct_synthetic_timers(true),
 );
 
 /// Hints for the parent, CPUID 0x40000004 EAX. Each spares it exits: end of interrupt through the VP assist page, one

@@ -57,7 +57,9 @@ pub fn load(input: &Input) -> Firmware {
     for fault in acpi.faults.iter() {
         log!(Level::Warn, "ACPI: {fault}");
     }
-    let port = |register: Option<acpi_scan::Register>| register.and_then(|register| register.port()).unwrap_or(0);
+    let port = |register: Option<acpi_scan::Register>| {
+        register.and_then(|register| register.port()).unwrap_or(0)
+    };
     POWER.set(PowerRegisters {
         pm1a_control: port(acpi.fixed.pm1a_control),
         pm1b_control: port(acpi.fixed.pm1b_control),

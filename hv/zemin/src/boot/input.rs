@@ -31,7 +31,9 @@ impl Input {
 
     /// Where the loader's files lie until they are moved.
     pub fn files(&self) -> [PhysRange; FILES] {
-        core::array::from_fn(|index| self.modules.get(index).map_or(PhysRange::EMPTY, |module| module.range))
+        core::array::from_fn(|index| {
+            self.modules.get(index).map_or(PhysRange::EMPTY, |module| module.range)
+        })
     }
 }
 

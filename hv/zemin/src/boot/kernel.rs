@@ -38,8 +38,18 @@ pub fn load(input: &Input, firmware: &Firmware, pool: PhysRange) -> Start {
         crash::refuse(format_args!("parent kernel: {error}"));
     }
     carry_out(&plan, request.command_line);
-    log!(Level::Info, "parent kernel at {:#x}, command line: \"{}\"", plan.kernel.start, request.command_line.escape_ascii());
-    Start { entry: plan.entry, rsi: plan.rsi, gdt: plan.handover.gdt(), page_tables: plan.handover.page_tables() }
+    log!(
+        Level::Info,
+        "parent kernel at {:#x}, command line: \"{}\"",
+        plan.kernel.start,
+        request.command_line.escape_ascii()
+    );
+    Start {
+        entry: plan.entry,
+        rsi: plan.rsi,
+        gdt: plan.handover.gdt(),
+        page_tables: plan.handover.page_tables(),
+    }
 }
 
 /// Takes out of the parent's map what it does not get.

@@ -28,7 +28,10 @@ pub fn prepare(input: &Input, lps: usize) -> PhysRange {
         from: End::Top,
     };
     let Some(pool) = input.map.find_free(&search) else {
-        crash::refuse(format_args!("no {} KiB of free RAM below 4 GiB for the hypervisor", len >> 10));
+        crash::refuse(format_args!(
+            "no {} KiB of free RAM below 4 GiB for the hypervisor",
+            len >> 10
+        ));
     };
     frames::init(pool.start, pool.len());
     let direct = direct_map(input);
@@ -45,7 +48,8 @@ pub fn prepare(input: &Input, lps: usize) -> PhysRange {
 fn direct_map(input: &Input) -> phys::Ranges {
     let mut direct = phys::Ranges::new();
     for region in input.map.regions().iter().filter(|region| region.kind == Kind::Ram) {
-        let inside = PhysRange::new(region.range.start.next_multiple_of(crate::mem::PAGE), region.range.end);
+        let inside =
+            PhysRange::new(region.range.start.next_multiple_of(crate::mem::PAGE), region.range.end);
         let end = inside.end & !(crate::mem::PAGE - 1);
         if inside.start < end {
             direct.push(inside.start, end);

@@ -37,7 +37,9 @@ pub fn set_sleep_types(a: u8, b: u8) {
 pub fn power_off() {
     let power = POWER.try_get().copied().unwrap_or_default();
     log!(Level::Info, "the parent powers the machine off");
-    for (control, sleep_type) in [power.pm1a_control, power.pm1b_control].into_iter().zip(&SLEEP_TYPES) {
+    for (control, sleep_type) in
+        [power.pm1a_control, power.pm1b_control].into_iter().zip(&SLEEP_TYPES)
+    {
         if control != 0 {
             let value = u16::from(sleep_type.load(Ordering::Relaxed) & 7) << SLEEP_TYPE_SHIFT;
             // SAFETY: firmware says that this is the control register; the machine ends here, as the parent asked.

@@ -92,7 +92,13 @@ extern "C" fn boot_main(magic: u32, info: u32) -> ! {
     let start = kernel::load(&input, &firmware, pool);
     parent::set_entry(partition, start);
     let (total, free) = frames::counts();
-    log!(Level::Info, "{} LPs; {} KiB of {} KiB pool free; the parent starts", lp::count(), free * 4, total * 4);
+    log!(
+        Level::Info,
+        "{} LPs; {} KiB of {} KiB pool free; the parent starts",
+        lp::count(),
+        free * 4,
+        total * 4
+    );
     crate::log::quiet_console();
     smp::release();
     run::run()
@@ -118,10 +124,18 @@ fn start_lps(capabilities: Capabilities, input: &input::Input, firmware: &firmwa
     interrupts::init_lp();
     match time::calibrate(apic, firmware.time_standard()) {
         Some(clocks) => {
-            log!(Level::Info, "time-stamp counter {} kHz, APIC timer {} kHz", clocks.tsc_hz / 1000, clocks.apic_hz / 1000);
+            log!(
+                Level::Info,
+                "time-stamp counter {} kHz, APIC timer {} kHz",
+                clocks.tsc_hz / 1000,
+                clocks.apic_hz / 1000
+            );
             time::CLOCKS.set(clocks);
         }
-        None => crash::refuse(format_args!("the timer to calibrate against ({:?}) does not tick", firmware.time_standard())),
+        None => crash::refuse(format_args!(
+            "the timer to calibrate against ({:?}) does not tick",
+            firmware.time_standard()
+        )),
     }
     enable_virtualization(lp);
     smp::start_others(input, firmware.apic_ids());

@@ -7,6 +7,7 @@ use crate::lp::{self, Lp};
 use crate::mem::frames::{self, PoolFrames};
 use crate::mem::{IMAGE_OFFSET, PAGE, phys, space};
 use crate::partition::{Partition, ROOT, ROOT_ID};
+use crate::sync::SpinLock;
 use crate::vp::{Activity, State, Vp};
 use arch_x86::msr;
 use arch_x86::vcpu::{PermissionMaps, Reg, Segment, SegmentName, SystemReg, TableName, Vcpu};
@@ -68,7 +69,8 @@ impl SharedPages {
     }
 }
 
-static mut MAPS: PermissionMaps = PermissionMaps::open();
+/// Read by the processor for as long as the parent runs.
+static MAPS: SpinLock<PermissionMaps> = SpinLock::new(PermissionMaps::open());
 
 /// MSRs of the parent that exit: number, reads, writes. Those outside the maps (synthetic ones) always exit.
 const INTERCEPTED_MSRS: [(u32, bool, bool); 10] = [
@@ -84,25 +86,25 @@ const INTERCEPTED_MSRS: [(u32, bool, bool); 10] = [
     (0x6E0, true, true),       // TSC deadline, which the parent is not offered
 ];
 
+/// Fills the maps and returns where they lie.
 fn permission_maps() -> u64 {
-    let maps = &raw mut MAPS;
-    let intercept = |index, reads, writes| {
-        // SAFETY: only the first LP runs, and no VP uses the maps yet.
-        unsafe { (*maps).set_msr(index, reads, writes) };
-    };
-    INTERCEPTED_MSRS.into_iter().for_each(|(index, reads, writes)| intercept(index, reads, writes));
-    (msr::X2APIC_FIRST..=msr::X2APIC_LAST).for_each(|index| intercept(index, true, true));
+    let mut maps = MAPS.lock();
+    INTERCEPTED_MSRS
+        .into_iter()
+        .for_each(|(index, reads, writes)| maps.set_msr(index, reads, writes));
+    (msr::X2APIC_FIRST..=msr::X2APIC_LAST).for_each(|index| maps.set_msr(index, true, true));
     for index in (msr::MTRR_FIRST..=msr::MTRR_DEF_TYPE).filter(|&index| index != msr::PAT) {
-        intercept(index, false, true);
+        maps.set_msr(index, false, true);
     }
-    maps as u64 - IMAGE_OFFSET
+    &raw const *maps as u64 - IMAGE_OFFSET
 }
 
 /// Builds the parent partition with one VP on every LP. `None` if the pool is too small.
 pub fn create(facts: &Facts) -> Option<&'static Partition> {
     let shared = SharedPages::alloc(lp::count())?;
     let slat = build_slat(&shared, facts.premapped_end)?;
-    let partition = ROOT.set(Partition::new(ROOT_ID, Privileges::root(super::PARENT_FEATURES.0), slat));
+    let partition =
+        ROOT.set(Partition::new(ROOT_ID, Privileges::root(super::PARENT_FEATURES.0), slat));
     fill_shared_pages(partition, &shared);
     let maps = permission_maps();
     for lp in lp::all() {
@@ -124,7 +126,8 @@ fn build_slat(shared: &SharedPages, memory_end: u64) -> Option<Table> {
     slat.unmap(frames, image_start, image_end - image_start).ok()?;
     slat.unmap(frames, pool, pool_len).ok()?;
     slat.unmap(frames, APIC_BASE_ADDRESS, PAGE).ok()?;
-    slat.map(frames, shared.base, shared.base, shared.len(), PARENT_ACCESS, PageSize::Small).ok()?;
+    slat.map(frames, shared.base, shared.base, shared.len(), PARENT_ACCESS, PageSize::Small)
+        .ok()?;
     Some(slat)
 }
 
@@ -216,9 +219,14 @@ pub fn set_entry(partition: &Partition, start: Start) {
     vcpu.set_system(SystemReg::Cr4, CR4_PAE);
     vcpu.set_system(SystemReg::Cr3, start.page_tables);
     vcpu.set_system(SystemReg::Efer, msr::EFER_LME | msr::EFER_LMA);
-    vcpu.set_segment(SegmentName::Cs, Segment { base: 0, limit: u32::MAX, selector: 0x10, attributes: 0xA09B });
+    vcpu.set_segment(
+        SegmentName::Cs,
+        Segment { base: 0, limit: u32::MAX, selector: 0x10, attributes: 0xA09B },
+    );
     let data = Segment { base: 0, limit: u32::MAX, selector: 0x18, attributes: 0xC093 };
-    for name in [SegmentName::Ds, SegmentName::Es, SegmentName::Ss, SegmentName::Fs, SegmentName::Gs] {
+    for name in
+        [SegmentName::Ds, SegmentName::Es, SegmentName::Ss, SegmentName::Fs, SegmentName::Gs]
+    {
         vcpu.set_segment(name, data);
     }
     vcpu.set_table(TableName::Gdtr, start.gdt, 31);

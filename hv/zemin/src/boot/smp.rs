@@ -1,11 +1,11 @@
 //! Starting the other LPs.
 #![expect(unsafe_code, reason = "places code where a startup interrupt begins")]
 
+use super::input::Input;
 use crate::log::{Level, log};
 use crate::lp::{self, Lp};
 use crate::mem::{PAGE, phys, space};
 use crate::{crash, interrupts, time};
-use super::input::Input;
 use arch_x86::cpu;
 use boot_plan::{End, PhysRange, Search};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
@@ -61,7 +61,9 @@ fn trampoline() -> &'static [u8] {
 }
 
 fn start(apic_id: u32, page: u64) {
-    let Some((lp, stack)) = lp::create(apic_id).and_then(|lp| Some((lp, space::map_stack(lp.index, 0)?))) else {
+    let Some((lp, stack)) =
+        lp::create(apic_id).and_then(|lp| Some((lp, space::map_stack(lp.index, 0)?)))
+    else {
         crash::refuse(format_args!("out of memory for the LP with APIC id {apic_id}"));
     };
     AP_ROOT.store(space::root(), Ordering::Relaxed);
@@ -75,7 +77,10 @@ fn start(apic_id: u32, page: u64) {
         wait_us(10);
     }
     // It may still come up later, on a stack and a trampoline that others use by then.
-    crash::refuse(format_args!("the LP with APIC id {apic_id} does not start; lps={} leaves it out", lp.index));
+    crash::refuse(format_args!(
+        "the LP with APIC id {apic_id} does not start; lps={} leaves it out",
+        lp.index
+    ));
 }
 
 fn wait_us(us: u64) {

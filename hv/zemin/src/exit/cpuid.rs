@@ -45,7 +45,8 @@ fn native(vp: &Vp, state: &State, leaf: u32, subleaf: u32) -> CpuidResult {
         1 => {
             let osxsave = state.vcpu.system(SystemReg::Cr4) & CR4_OSXSAVE != 0;
             let hidden = leaf1::MONITOR | leaf1::VMX | leaf1::TSC_DEADLINE | leaf1::OSXSAVE;
-            result.ecx = result.ecx & !hidden | leaf1::HYPERVISOR | if osxsave { leaf1::OSXSAVE } else { 0 };
+            result.ecx =
+                result.ecx & !hidden | leaf1::HYPERVISOR | if osxsave { leaf1::OSXSAVE } else { 0 };
             // The virtual APIC has the mode whether or not the physical one does.
             if boot::FACTS.get().parent_x2apic {
                 result.ecx |= leaf1::X2APIC;
@@ -70,7 +71,12 @@ fn native(vp: &Vp, state: &State, leaf: u32, subleaf: u32) -> CpuidResult {
 fn synthetic(leaf: u32) -> CpuidResult {
     let answer = |eax, ebx, ecx, edx| CpuidResult { eax, ebx, ecx, edx };
     match leaf {
-        hv::VENDOR_AND_MAX => answer(hv::IMPLEMENTATION_LIMITS.max(0x4000_000B), hv::VENDOR_EBX, hv::VENDOR_ECX, hv::VENDOR_EDX),
+        hv::VENDOR_AND_MAX => answer(
+            hv::IMPLEMENTATION_LIMITS.max(0x4000_000B),
+            hv::VENDOR_EBX,
+            hv::VENDOR_ECX,
+            hv::VENDOR_EDX,
+        ),
         hv::INTERFACE => answer(hv::INTERFACE_SIGNATURE, 0, 0, 0),
         // The driver in Linux names 27744 to 27751 as the builds it knows.
         hv::VERSION => answer(27_744, 10 << 16, 0, 0),

@@ -16,7 +16,9 @@ pub const CAPABILITIES: u64 = NOTIFY | MESSAGE;
 
 /// Logs the report.
 pub fn report(partition: &Partition, control: u64) {
-    let p: [u64; 5] = core::array::from_fn(|i| partition.crash.get(i).map_or(0, |slot| slot.load(Ordering::Relaxed)));
+    let p: [u64; 5] = core::array::from_fn(|i| {
+        partition.crash.get(i).map_or(0, |slot| slot.load(Ordering::Relaxed))
+    });
     log!(
         Level::Error,
         "partition {} reports a crash: {:#x} {:#x} {:#x} {:#x} {:#x}",

@@ -10,10 +10,17 @@ use lapic::APIC_BASE_ADDRESS;
 use page_table::{PageSize, flags};
 
 /// What the parent's mappings allow.
-pub const PARENT_ACCESS: u64 = flags::PRESENT | flags::WRITE | flags::USER | flags::ACCESSED | flags::DIRTY;
+pub const PARENT_ACCESS: u64 =
+    flags::PRESENT | flags::WRITE | flags::USER | flags::ACCESSED | flags::DIRTY;
 
 /// Handles a nested page fault of the parent.
-pub fn handle(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpContext, fault: NestedFault) {
+pub fn handle(
+    lp: &'static Lp,
+    vp: &'static Vp,
+    state: &mut State,
+    context: &LpContext,
+    fault: NestedFault,
+) {
     let page = fault.gpa & !(PAGE - 1);
     if page == APIC_BASE_ADDRESS && !fault.execute {
         return super::mmio::handle(lp, vp, state, context, fault);

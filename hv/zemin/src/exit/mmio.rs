@@ -19,7 +19,13 @@ const LONG: u16 = 1 << 13;
 const DEFAULT_32: u16 = 1 << 14;
 
 /// Handles an access to the page.
-pub fn handle(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpContext, fault: NestedFault) {
+pub fn handle(
+    lp: &'static Lp,
+    vp: &'static Vp,
+    state: &mut State,
+    context: &LpContext,
+    fault: NestedFault,
+) {
     lp.count(Counter::ExitApicAccess);
     match decode(vp.partition, &state.vcpu) {
         Ok(access) => {
@@ -76,7 +82,12 @@ fn decode(partition: &Partition, vcpu: &Vcpu) -> Result<Access, NotUnderstood> {
 }
 
 /// Reads instruction bytes at a linear address; how many there are before something is not mapped.
-fn fetch(partition: &Partition, vcpu: &Vcpu, linear: u64, bytes: &mut [u8; INSTRUCTION_MAX]) -> usize {
+fn fetch(
+    partition: &Partition,
+    vcpu: &Vcpu,
+    linear: u64,
+    bytes: &mut [u8; INSTRUCTION_MAX],
+) -> usize {
     let paging = Paging {
         cr0: vcpu.system(SystemReg::Cr0),
         cr3: vcpu.system(SystemReg::Cr3),

@@ -19,7 +19,13 @@ use zemindef::counters::Counter;
 /// Handles one exit. Instruction lengths are those without prefixes; a processor that reports the next instruction
 /// overrules them.
 #[inline]
-pub fn handle(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpContext, exit: Exit) {
+pub fn handle(
+    lp: &'static Lp,
+    vp: &'static Vp,
+    state: &mut State,
+    context: &LpContext,
+    exit: Exit,
+) {
     lp.count(Counter::Exits);
     match exit {
         Exit::Cpuid => {
@@ -68,7 +74,13 @@ pub fn handle(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpC
     }
 }
 
-fn handle_rare(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpContext, exit: Exit) {
+fn handle_rare(
+    lp: &'static Lp,
+    vp: &'static Vp,
+    state: &mut State,
+    context: &LpContext,
+    exit: Exit,
+) {
     match exit {
         Exit::Nmi => {
             lp.count(Counter::ExitNmi);
@@ -95,7 +107,11 @@ fn handle_rare(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &Lp
         Exit::Exception { vector, error_code, .. } => {
             lp.count(Counter::ExitException);
             let with_code = matches!(vector, 8 | 10..=14 | 17 | 21 | 29 | 30);
-            inject(lp, state, Event::Exception { vector, error_code: with_code.then_some(error_code) });
+            inject(
+                lp,
+                state,
+                Event::Exception { vector, error_code: with_code.then_some(error_code) },
+            );
         }
         Exit::Shutdown => {
             lp.count(Counter::ExitShutdown);

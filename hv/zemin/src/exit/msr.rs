@@ -55,7 +55,13 @@ pub fn read(vp: &Vp, state: &mut State, index: u32) -> Result<u64, Fault> {
 }
 
 /// Writes an MSR.
-pub fn write(lp: &'static Lp, vp: &'static Vp, state: &mut State, index: u32, value: u64) -> Result<(), Fault> {
+pub fn write(
+    lp: &'static Lp,
+    vp: &'static Vp,
+    state: &mut State,
+    index: u32,
+    value: u64,
+) -> Result<(), Fault> {
     let partition = vp.partition;
     match index {
         physical::APIC_BASE | physical::X2APIC_FIRST..=physical::X2APIC_LAST => {
@@ -133,4 +139,3 @@ fn write_crash(partition: &Partition, index: u32, value: u64) -> Result<(), Faul
     }
     Ok(())
 }
-

@@ -29,7 +29,11 @@ impl VpSynic {
         let page = |which| shared.vp(index, which);
         let gpn = |which| page(which) / PAGE;
         Self {
-            registers: Synic::for_root(gpn(VpPage::Messages), gpn(VpPage::Events), gpn(VpPage::Ring)),
+            registers: Synic::for_root(
+                gpn(VpPage::Messages),
+                gpn(VpPage::Events),
+                gpn(VpPage::Ring),
+            ),
             timers: Stimers::new(true),
             messages: page(VpPage::Messages),
         }
@@ -68,7 +72,8 @@ impl MessageSlot<Message> for Slot {
             return false;
         }
         let bytes = message.as_bytes();
-        let mut words = bytes.chunks_exact(8).map(|word| word.try_into().map_or(0, u64::from_le_bytes));
+        let mut words =
+            bytes.chunks_exact(8).map(|word| word.try_into().map_or(0, u64::from_le_bytes));
         let header = words.next().unwrap_or(0) | if more { PENDING } else { 0 };
         for (target, word) in rest.iter().zip(words) {
             target.store(word, Ordering::Relaxed);
@@ -96,16 +101,26 @@ impl State {
     }
 
     /// Writes an MSR of the SynIC or a synthetic timer.
-    pub fn write_synic_msr(&mut self, lp: &Lp, _vp: &Vp, index: u32, value: u64) -> Result<(), Fault> {
+    pub fn write_synic_msr(
+        &mut self,
+        lp: &Lp,
+        _vp: &Vp,
+        index: u32,
+        value: u64,
+    ) -> Result<(), Fault> {
         if (hv::STIMER0_CONFIG..=hv::STIMER3_COUNT).contains(&index) {
             let now = cpu::rdtsc();
-            self.synic.timers.write_msr(index, value, time::reference_at(now)).map_err(|_| Fault)?;
+            self.synic
+                .timers
+                .write_msr(index, value, time::reference_at(now))
+                .map_err(|_| Fault)?;
             self.expire_synthetic_timers(now);
             run::update_timer(lp, self);
             return Ok(());
         }
         match self.synic.registers.write_msr(index, value).map_err(|_| Fault)? {
-            Effect::DeliverPending | Effect::PageChanged { page: Page::Messages, enabled: true, .. } => {
+            Effect::DeliverPending
+            | Effect::PageChanged { page: Page::Messages, enabled: true, .. } => {
                 let waiting = self.synic.timers.undelivered(time::now());
                 waiting.into_iter().flatten().for_each(|action| self.announce(action));
             }
@@ -135,7 +150,10 @@ impl State {
             TimerAction::Direct { vector } => self.raise(vector),
             TimerAction::Message { sint, timer, expiration, delivery } => {
                 let words = [u64::from(timer), expiration, delivery];
-                let Some(message) = Message::new(MessageType::TIMER_EXPIRED, 0, words.as_bytes()) else { return };
+                let Some(message) = Message::new(MessageType::TIMER_EXPIRED, 0, words.as_bytes())
+                else {
+                    return;
+                };
                 if self.post_message(sint, &message) {
                     self.synic.timers.message_delivered(timer);
                 }

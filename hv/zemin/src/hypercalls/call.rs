@@ -37,7 +37,11 @@ impl Call {
     }
 
     /// The VPs that a set names, whose header ends the fixed header of `header` bytes.
-    pub fn vp_set(&self, set: VpSetHeader, header: usize) -> Result<impl Iterator<Item = u32> + use<>, HvStatus> {
+    pub fn vp_set(
+        &self,
+        set: VpSetHeader,
+        header: usize,
+    ) -> Result<impl Iterator<Item = u32> + use<>, HvStatus> {
         let all = set.format == VpSetFormat::ALL;
         if !all && set.format != VpSetFormat::SPARSE_4K {
             return Err(HvStatus::INVALID_PARAMETER);
@@ -53,7 +57,8 @@ impl Call {
         }
         let count = self.vp.partition.vp_count();
         Ok((0..256u32).filter(move |&index| {
-            let named = banks.get(index as usize / 64).is_some_and(|bank| bank & 1 << (index % 64) != 0);
+            let named =
+                banks.get(index as usize / 64).is_some_and(|bank| bank & 1 << (index % 64) != 0);
             if all { index < count } else { named }
         }))
     }
@@ -64,7 +69,11 @@ impl Call {
     }
 
     /// Writes element `index` of the output list of a rep call.
-    pub fn output_rep<T: IntoBytes + Immutable>(&self, index: u16, value: &T) -> Result<(), HvStatus> {
+    pub fn output_rep<T: IntoBytes + Immutable>(
+        &self,
+        index: u16,
+        value: &T,
+    ) -> Result<(), HvStatus> {
         self.output_bytes(usize::from(index) * size_of::<T>(), value.as_bytes())
     }
 
@@ -73,8 +82,13 @@ impl Call {
         if offset + bytes.len() > self.form.output_bytes() {
             return Err(HvStatus::INSUFFICIENT_BUFFER);
         }
-        let Some(base) = self.form.output_gpa() else { return Err(HvStatus::INVALID_HYPERCALL_INPUT) };
-        self.vp.partition.write(base.0 + offset as u64, bytes).map_err(|_| HvStatus::INVALID_PARAMETER)
+        let Some(base) = self.form.output_gpa() else {
+            return Err(HvStatus::INVALID_HYPERCALL_INPUT);
+        };
+        self.vp
+            .partition
+            .write(base.0 + offset as u64, bytes)
+            .map_err(|_| HvStatus::INVALID_PARAMETER)
     }
 
     fn read_at<T: FromBytes + IntoBytes>(&self, offset: usize) -> Result<T, HvStatus> {

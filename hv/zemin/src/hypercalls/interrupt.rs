@@ -6,7 +6,9 @@ use crate::lp::{self, Lp};
 use crate::partition::Partition;
 use hvdef::HvStatus;
 use hvdef::device_interrupt::{DeviceType, InterruptEntry, InterruptSource};
-use hvdef::hypercall::interrupt::{InterruptType, MapDeviceInterrupt, MapDeviceInterruptOutput, UnmapDeviceInterrupt};
+use hvdef::hypercall::interrupt::{
+    InterruptType, MapDeviceInterrupt, MapDeviceInterruptOutput, UnmapDeviceInterrupt,
+};
 use hypercall::Outcome;
 
 /// Messages to this address are interrupts (AMD APM vol. 2, 16.11); the destination is in bits 19:12.
@@ -23,15 +25,22 @@ fn try_map(call: &Call) -> Result<(), HvStatus> {
     let input: MapDeviceInterrupt = call.input()?;
     own_partition(call, input.partition_id)?;
     let descriptor = input.descriptor;
-    if descriptor.interrupt_type != InterruptType::FIXED || descriptor.vector_count > 1 || descriptor.trigger_mode > 1 {
+    if descriptor.interrupt_type != InterruptType::FIXED
+        || descriptor.vector_count > 1
+        || descriptor.trigger_mode > 1
+    {
         return Err(HvStatus::INVALID_PARAMETER);
     }
-    let vector = u8::try_from(descriptor.target.vector).ok().filter(|vector| DEVICE_VECTORS.contains(vector));
+    let vector = u8::try_from(descriptor.target.vector)
+        .ok()
+        .filter(|vector| DEVICE_VECTORS.contains(vector));
     let vector = vector.ok_or(HvStatus::INVALID_PARAMETER)?;
     let lp = target(call, descriptor.target.vp_set)?;
     let level = descriptor.trigger_mode == 1;
     let entry = match input.device_id.device_type() {
-        DeviceType::IoApic => InterruptEntry::ioapic(u64::from(vector) | u64::from(lp.apic_id) << 56),
+        DeviceType::IoApic => {
+            InterruptEntry::ioapic(u64::from(vector) | u64::from(lp.apic_id) << 56)
+        }
         DeviceType::Pci | DeviceType::Logical if !level => {
             InterruptEntry::msi(MSI_ADDRESS | lp.apic_id << 12, u32::from(vector))
         }
@@ -77,5 +86,9 @@ fn try_unmap(call: &Call) -> Result<(), HvStatus> {
 /// Refuses a partition other than the caller's.
 pub fn own_partition(call: &Call, id: hvdef::PartitionId) -> Result<&'static Partition, HvStatus> {
     let partition = call.vp.partition;
-    if id == hvdef::PartitionId::SELF || id == partition.id { Ok(partition) } else { Err(HvStatus::INVALID_PARTITION_ID) }
+    if id == hvdef::PartitionId::SELF || id == partition.id {
+        Ok(partition)
+    } else {
+        Err(HvStatus::INVALID_PARTITION_ID)
+    }
 }

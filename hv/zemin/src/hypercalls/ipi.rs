@@ -27,7 +27,12 @@ pub fn send_ex(call: &Call, state: &mut State) -> Outcome {
     }))
 }
 
-fn deliver(call: &Call, state: &mut State, vector: u32, targets: impl Iterator<Item = u32>) -> Result<(), HvStatus> {
+fn deliver(
+    call: &Call,
+    state: &mut State,
+    vector: u32,
+    targets: impl Iterator<Item = u32>,
+) -> Result<(), HvStatus> {
     if !VECTORS.contains(&vector) {
         return Err(HvStatus::INVALID_PARAMETER);
     }

@@ -83,7 +83,8 @@ fn try_deposit(call: &Call) -> Result<(), HvStatus> {
 
 /// WITHDRAW_MEMORY: as many unused pages as were asked for; NO_RESOURCES when they run out.
 pub fn withdraw(call: &Call) -> Outcome {
-    let partition = call.input::<WithdrawMemory>().and_then(|input| own_partition(call, input.partition_id));
+    let partition =
+        call.input::<WithdrawMemory>().and_then(|input| own_partition(call, input.partition_id));
     if let Err(status) = partition {
         return Outcome::failed(status);
     }

@@ -29,7 +29,8 @@ const INSTRUCTION: u64 = 3;
 /// Serves the hypercall in the VP's registers.
 pub fn handle(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpContext) {
     let protected = state.vcpu.system(SystemReg::Cr0) & 1 != 0;
-    let Some(mode) = CallerMode::of(state.vcpu.cpl(), protected, state.vcpu.is_long_mode_code()) else {
+    let Some(mode) = CallerMode::of(state.vcpu.cpl(), protected, state.vcpu.is_long_mode_code())
+    else {
         return crate::exit::inject(lp, state, Event::UNDEFINED);
     };
     lp.count(Counter::Hypercalls);
@@ -37,7 +38,11 @@ pub fn handle(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpC
     let (completion, status) = match hypercall::decode(&registers, vp.partition.privileges) {
         Ok(form) => {
             let outcome = dispatch(&Call { form, lp, vp }, state);
-            let status = if let Outcome::Failed { status, .. } = outcome { status } else { HvStatus::SUCCESS };
+            let status = if let Outcome::Failed { status, .. } = outcome {
+                status
+            } else {
+                HvStatus::SUCCESS
+            };
             (outcome.complete(&form), status)
         }
         Err(status) => (Completion::refused(status), status),
@@ -49,8 +54,12 @@ pub fn handle(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpC
             state.vcpu.skip_instruction(context, INSTRUCTION);
         }
         Completion::Again { control } => set_control(mode, state, control),
-        Completion::Inject(Exception::InvalidOpcode) => crate::exit::inject(lp, state, Event::UNDEFINED),
-        Completion::Inject(Exception::GeneralProtection) => crate::exit::inject(lp, state, Event::PROTECTION),
+        Completion::Inject(Exception::InvalidOpcode) => {
+            crate::exit::inject(lp, state, Event::UNDEFINED)
+        }
+        Completion::Inject(Exception::GeneralProtection) => {
+            crate::exit::inject(lp, state, Event::PROTECTION)
+        }
     }
 }
 
@@ -96,7 +105,12 @@ fn account(lp: &Lp, code: HypercallCode, status: HvStatus) {
         lp.count(Counter::HypercallErrors);
     }
     if first_failure && status == HvStatus::INVALID_HYPERCALL_CODE {
-        log!(Level::Warn, "hypercall {:#06x} {:?} is not implemented; further ones are only counted", code.0, code);
+        log!(
+            Level::Warn,
+            "hypercall {:#06x} {:?} is not implemented; further ones are only counted",
+            code.0,
+            code
+        );
     }
 }
 
@@ -106,7 +120,9 @@ fn dispatch(call: &Call, state: &mut State) -> Outcome {
         C::SEND_IPI => ipi::send(call, state),
         C::SEND_IPI_EX => ipi::send_ex(call, state),
         C::FLUSH_VIRTUAL_ADDRESS_SPACE | C::FLUSH_VIRTUAL_ADDRESS_LIST => tlb::flush(call, state),
-        C::FLUSH_VIRTUAL_ADDRESS_SPACE_EX | C::FLUSH_VIRTUAL_ADDRESS_LIST_EX => tlb::flush_ex(call, state),
+        C::FLUSH_VIRTUAL_ADDRESS_SPACE_EX | C::FLUSH_VIRTUAL_ADDRESS_LIST_EX => {
+            tlb::flush_ex(call, state)
+        }
         C::MAP_DEVICE_INTERRUPT => interrupt::map(call),
         C::UNMAP_DEVICE_INTERRUPT => interrupt::unmap(call),
         C::GET_LOGICAL_PROCESSOR_RUN_TIME => system::lp_run_time(call),

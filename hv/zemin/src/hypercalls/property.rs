@@ -53,7 +53,10 @@ fn log_chunk(call: &Call, position: u64) -> Result<(), HvStatus> {
     let mut records = [0; CHUNK];
     let chunk = log::read(position, &mut records);
     call.output(&chunk)?;
-    call.output_bytes(size_of::<zemin::LogChunk>(), records.get(..chunk.len as usize).unwrap_or_default())
+    call.output_bytes(
+        size_of::<zemin::LogChunk>(),
+        records.get(..chunk.len as usize).unwrap_or_default(),
+    )
 }
 
 fn lp_counters(call: &Call, index: u64) -> Result<(), HvStatus> {

@@ -45,7 +45,8 @@ fn try_map(call: &Call) -> Result<(), HvStatus> {
         let offset = HYPERVISOR_LOGICAL_PROCESSORS as u64 * 8;
         phys::write(page + offset, &u64::from(lp::count()).to_le_bytes());
     }
-    if let Err(status) = call.output(&MapStatsPageOutput { map_location: hvdef::Gpn(page / PAGE) }) {
+    if let Err(status) = call.output(&MapStatsPageOutput { map_location: hvdef::Gpn(page / PAGE) })
+    {
         memory::return_page(page);
         return Err(status);
     }
@@ -60,7 +61,11 @@ pub fn unmap(call: &Call) -> Outcome {
         let mut mappings = MAPPINGS.lock();
         let slot = mappings
             .iter_mut()
-            .find(|slot| slot.is_some_and(|mapping| mapping.object == input.object_type && mapping.key == key))
+            .find(|slot| {
+                slot.is_some_and(|mapping| {
+                    mapping.object == input.object_type && mapping.key == key
+                })
+            })
             .ok_or(HvStatus::NOT_FOUND)?;
         if let Some(mapping) = slot.take() {
             memory::return_page(mapping.page);
@@ -79,8 +84,12 @@ fn validate(input: &StatsPageInput) -> Result<(), HvStatus> {
             return Err(HvStatus::INVALID_LP_INDEX);
         }
         StatsObjectType::LOGICAL_PROCESSOR => {}
-        StatsObjectType::PARTITION | StatsObjectType::VP if !own => return Err(HvStatus::INVALID_PARTITION_ID),
-        StatsObjectType::VP if identity.vp_index.0 >= lp::count() => return Err(HvStatus::INVALID_VP_INDEX),
+        StatsObjectType::PARTITION | StatsObjectType::VP if !own => {
+            return Err(HvStatus::INVALID_PARTITION_ID);
+        }
+        StatsObjectType::VP if identity.vp_index.0 >= lp::count() => {
+            return Err(HvStatus::INVALID_VP_INDEX);
+        }
         StatsObjectType::PARTITION | StatsObjectType::VP => {}
         _ => return Err(HvStatus::INVALID_PARAMETER),
     }

@@ -49,8 +49,8 @@ pub fn set_property(call: &Call) -> Outcome {
         if input.property != SystemProperty::SLEEP_STATE {
             return Err(HvStatus::UNKNOWN_PROPERTY);
         }
-        let (info, _) =
-            abi::SleepStateInfo::read_from_prefix(&input.value).map_err(|_| HvStatus::INVALID_HYPERCALL_INPUT)?;
+        let (info, _) = abi::SleepStateInfo::read_from_prefix(&input.value)
+            .map_err(|_| HvStatus::INVALID_HYPERCALL_INPUT)?;
         if info.sleep_state != abi::SleepState::S5 {
             return Err(HvStatus::PROPERTY_VALUE_OUT_OF_RANGE);
         }

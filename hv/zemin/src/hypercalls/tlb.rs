@@ -32,7 +32,9 @@ pub fn flush_ex(call: &Call, state: &mut State) -> Outcome {
                 *word |= 1 << (index % 64);
             }
         }
-        let is_wanted = |index: u32| wanted.get(index as usize / 64).is_some_and(|word| word & 1 << (index % 64) != 0);
+        let is_wanted = |index: u32| {
+            wanted.get(index as usize / 64).is_some_and(|word| word & 1 << (index % 64) != 0)
+        };
         flush_where(call, state, |index| all || is_wanted(index));
         Ok(())
     });
@@ -49,7 +51,8 @@ fn done(call: &Call, result: Result<(), HvStatus>) -> Outcome {
 /// Flushes the VPs selected and returns when none of them uses an old translation any more.
 fn flush_where(call: &Call, state: &mut State, selected: impl Fn(u32) -> bool) {
     call.lp.count(Counter::TlbFlushes);
-    let others = || call.vp.partition.vps().filter(|vp| vp.index != call.vp.index && selected(vp.index));
+    let others =
+        || call.vp.partition.vps().filter(|vp| vp.index != call.vp.index && selected(vp.index));
     let mut before = [0u64; crate::lp::MAX_LPS];
     for (vp, seen) in others().zip(&mut before) {
         *seen = vp.flushes.load(Ordering::Acquire);
@@ -70,4 +73,3 @@ fn wait(own: &Vp, state: &mut State, other: &Vp, seen: u64) {
         cpu::pause();
     }
 }
-

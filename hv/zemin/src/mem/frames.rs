@@ -20,7 +20,8 @@ struct Pool {
     used: [u64; WORDS],
 }
 
-static POOL: SpinLock<Pool> = SpinLock::new(Pool { base: 0, frames: 0, free: 0, hint: 0, used: [0; WORDS] });
+static POOL: SpinLock<Pool> =
+    SpinLock::new(Pool { base: 0, frames: 0, free: 0, hint: 0, used: [0; WORDS] });
 
 /// Hands the pool its memory: `len` bytes of mapped, unused RAM at `base`.
 pub fn init(base: u64, len: u64) {

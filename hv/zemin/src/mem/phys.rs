@@ -42,7 +42,9 @@ impl Ranges {
 
     /// Whether `[start, start + len)` lies inside one range.
     pub fn contain(&self, start: u64, len: u64) -> bool {
-        start.checked_add(len).is_some_and(|end| self.iter().any(|(from, to)| from <= start && end <= to))
+        start
+            .checked_add(len)
+            .is_some_and(|end| self.iter().any(|(from, to)| from <= start && end <= to))
     }
 }
 
@@ -110,7 +112,10 @@ pub fn zero(address: u64, len: u64) -> bool {
 /// # Panics
 /// If `address` is not a mapped page: it names a frame of the pool, so that would be a fault of ours.
 pub fn shared_words(address: u64) -> &'static [core::sync::atomic::AtomicU64; 512] {
-    assert!(address % PAGE == 0 && is_mapped(address, PAGE), "not a page of the direct map");
+    assert!(
+        address.is_multiple_of(PAGE) && is_mapped(address, PAGE),
+        "not a page of the direct map"
+    );
     // SAFETY: aligned and mapped for ever; atomics allow any number of writers.
     unsafe { &*pointer(address).cast() }
 }
@@ -121,10 +126,14 @@ pub fn shared_words(address: u64) -> &'static [core::sync::atomic::AtomicU64; 51
 /// Both ranges are mapped and do not overlap.
 unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
     let mut done = 0;
-    if (from as usize | to as usize) % 8 == 0 {
+    if (from as usize | to as usize).is_multiple_of(8) {
         while done + 8 <= len {
             // SAFETY: aligned, and inside the ranges.
-            unsafe { to.add(done).cast::<u64>().write_volatile(from.add(done).cast::<u64>().read_volatile()) };
+            unsafe {
+                to.add(done)
+                    .cast::<u64>()
+                    .write_volatile(from.add(done).cast::<u64>().read_volatile())
+            };
             done += 8;
         }
     }
