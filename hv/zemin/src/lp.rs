@@ -36,6 +36,8 @@ pub struct Lp {
     pub device_vectors: [AtomicU16; 256],
     /// Vectors that were last mapped as level-triggered.
     pub level_vectors: [AtomicU64; 4],
+    /// Reference time of the next update of statistics pages.
+    pub stats_due: Cell<u64>,
     counters: [AtomicU64; Counter::COUNT],
     /// Time-stamp counter ticks spent in guests, for the run-time call.
     pub guest_ticks: AtomicU64,
@@ -69,6 +71,7 @@ pub fn create(apic_id: u32) -> Option<&'static Lp> {
         online: AtomicBool::new(false),
         device_vectors: [const { AtomicU16::new(0) }; 256],
         level_vectors: [const { AtomicU64::new(0) }; 4],
+        stats_due: Cell::new(0),
         counters: [const { AtomicU64::new(0) }; Counter::COUNT],
         guest_ticks: AtomicU64::new(0),
         context: RefCell::new(LpContext::new()),

@@ -13,8 +13,10 @@
 #![expect(unsafe_code, reason = "owns the VP of this LP; opens interrupt windows")]
 
 use crate::exit;
+use crate::hypercalls;
 use crate::interrupts;
 use crate::lp::{self, Lp};
+use crate::time;
 use crate::vp::{Activity, State, Vp};
 use arch_x86::cpu;
 use arch_x86::vcpu::LpContext;
@@ -64,6 +66,7 @@ fn expire_timers(lp: &Lp, state: &mut State) {
     state.expire_apic_timer(now);
     state.expire_synthetic_timers(now);
     update_timer(lp, state);
+    hypercalls::refresh_stats(lp, time::reference_at(now));
 }
 
 /// Sets the physical timer to the VP's next deadline.

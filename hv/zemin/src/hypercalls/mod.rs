@@ -21,6 +21,7 @@ use arch_x86::vcpu::{Event, LpContext, Reg, SystemReg};
 pub use call::Call;
 use hvdef::{HvStatus, HypercallCode};
 use hypercall::{CallerMode, Completion, Exception, Outcome, Registers};
+pub use stats::refresh as refresh_stats;
 use zemindef::counters::Counter;
 
 /// Length of VMMCALL and VMCALL.

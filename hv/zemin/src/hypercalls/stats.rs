@@ -1,16 +1,20 @@
 //! Statistics pages: counters that the parent maps and its driver shows in debugfs.
 //!
-//! A page comes out of the parent's own pool, which is how it lies in memory that Linux has a `struct page` for.
+//! A page comes out of the parent's own pool, which is how it lies in memory that Linux has a `struct page` for. Each LP
+//! brings the pages of itself and of its VP up to date now and then ([`refresh`]).
 
 use super::{Call, memory};
-use crate::lp;
+use crate::lp::{self, Lp};
 use crate::mem::{PAGE, phys};
 use crate::partition::ROOT_ID;
 use crate::sync::SpinLock;
+use crate::time;
+use core::sync::atomic::Ordering;
 use hvdef::HvStatus;
 use hvdef::hypercall::system::{MapStatsPageOutput, StatsPageInput};
 use hvdef::stats::{HYPERVISOR_LOGICAL_PROCESSORS, StatsArea, StatsObjectType};
 use hypercall::Outcome;
+use zemindef::counters::Counter;
 
 /// Most pages mapped at a time: hypervisor, partition, and LP and VP of each LP, twice.
 const MAX: usize = 4 * lp::MAX_LPS + 8;
@@ -41,10 +45,7 @@ fn try_map(call: &Call) -> Result<(), HvStatus> {
     let slot = mappings.iter_mut().find(|slot| slot.is_none()).ok_or(HvStatus::NO_RESOURCES)?;
     let page = memory::take_page().ok_or(HvStatus::INSUFFICIENT_MEMORY)?;
     phys::zero(page, PAGE);
-    if input.object_type == StatsObjectType::HYPERVISOR {
-        let offset = HYPERVISOR_LOGICAL_PROCESSORS as u64 * 8;
-        phys::write(page + offset, &u64::from(lp::count()).to_le_bytes());
-    }
+    fill(&Mapping { object: input.object_type, key, page });
     if let Err(status) = call.output(&MapStatsPageOutput { map_location: hvdef::Gpn(page / PAGE) })
     {
         memory::return_page(page);
@@ -72,6 +73,78 @@ pub fn unmap(call: &Call) -> Outcome {
         }
         Ok(())
     }))
+}
+
+/// Time between two updates of a page, in 100 ns.
+const REFRESH_PERIOD: u64 = 1_000_000;
+
+/// Brings the pages of the calling LP and its VP up to date, if that is due.
+pub fn refresh(lp: &Lp, now: u64) {
+    if now < lp.stats_due.get() {
+        return;
+    }
+    lp.stats_due.set(now + REFRESH_PERIOD);
+    // The pages may be unmapped and withdrawn at any time, but not while the lock is held. Who holds it now will have to
+    // do without this update.
+    let Some(mappings) = MAPPINGS.try_lock() else { return };
+    let mine = |mapping: &&Mapping| match mapping.object {
+        StatsObjectType::LOGICAL_PROCESSOR => mapping.key as u32 == lp.index,
+        StatsObjectType::VP => (mapping.key >> 64) as u32 == lp.index,
+        _ => false,
+    };
+    mappings.iter().flatten().filter(mine).for_each(fill);
+}
+
+/// Counters of an LP's page by number (Linux `mshv_debugfs_counters.c`).
+const LP_COUNTERS: [(usize, Counter); 6] = [
+    (4, Counter::PhysicalDevice),
+    (5, Counter::WorldSwitches),
+    (6, Counter::PhysicalIpi),
+    (8, Counter::PhysicalTimer),
+    (9, Counter::IpiPhysical),
+    (10, Counter::IdleEntries),
+];
+
+/// Counters of a VP's page by number.
+const VP_COUNTERS: [(usize, Counter); 9] = [
+    (7, Counter::Hypercalls),
+    (15, Counter::ExitHlt),
+    (19, Counter::ExitCpuid),
+    (21, Counter::ExitMsrWrite),
+    (25, Counter::ExitInterrupt),
+    (27, Counter::ExitInterruptWindow),
+    (33, Counter::ExitNestedFault),
+    (39, Counter::ExitApicAccess),
+    (42, Counter::VirtualEoi),
+];
+
+fn fill(mapping: &Mapping) {
+    let store = |counter: usize, value: u64| {
+        phys::write(mapping.page + counter as u64 * 8, &value.to_le_bytes());
+    };
+    let run_time = |lp: &Lp| time::ticks_to_100ns(lp.guest_ticks.load(Ordering::Relaxed));
+    match mapping.object {
+        StatsObjectType::HYPERVISOR => store(HYPERVISOR_LOGICAL_PROCESSORS, lp::count().into()),
+        StatsObjectType::LOGICAL_PROCESSOR => {
+            let Some(lp) = lp::get(mapping.key as u32) else { return };
+            store(1, time::now());
+            store(2, run_time(lp));
+            store(19, lp.index.into());
+            LP_COUNTERS
+                .into_iter()
+                .for_each(|(number, counter)| store(number, lp.counter(counter as usize)));
+        }
+        StatsObjectType::PARTITION => store(1, lp::count().into()),
+        StatsObjectType::VP => {
+            // The parent's VP and its LP share a number.
+            let Some(lp) = lp::get((mapping.key >> 64) as u32) else { return };
+            store(1, run_time(lp));
+            VP_COUNTERS
+                .into_iter()
+                .for_each(|(number, counter)| store(number, lp.counter(counter as usize)));
+        }
+        _ => {}
+    }
 }
 
 /// Whether the object exists and has such an area.
