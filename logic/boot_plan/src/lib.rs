@@ -36,7 +36,8 @@ mod tests;
 mod text;
 
 pub use boot_info::{
-    BootInfo, BootInfoError, CommandString, Framebuffer, Module, Protocol, RsdpCopy, Screen,
+    BootInfo, BootInfoError, CommandString, Framebuffer, MODULES_MAX, Module, Protocol, RsdpCopy,
+    STRING_MAX, Screen,
 };
 pub use bzimage::{BadKernel, FileKind, Kernel};
 pub use list::{Full, List};
