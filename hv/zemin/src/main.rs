@@ -26,6 +26,8 @@ mod console;
 #[cfg(target_os = "none")]
 mod crash;
 #[cfg(target_os = "none")]
+mod deposits;
+#[cfg(target_os = "none")]
 mod exit;
 #[cfg(target_os = "none")]
 mod hypercalls;

@@ -2,7 +2,7 @@
 
 use crate::mem::frames::PoolFrames;
 use crate::mem::{PAGE, phys};
-use crate::sync::Once;
+use crate::sync::{Once, SpinLock};
 use crate::vp::Vp;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use hvdef::PartitionId;
@@ -22,6 +22,8 @@ pub struct Partition {
     pub privileges: Privileges,
     /// Second-level translation.
     pub slat: Table,
+    /// Held by whoever changes it.
+    pub slat_lock: SpinLock<()>,
     /// The guest's own identification, MSR 0x40000000.
     pub guest_os_id: AtomicU64,
     /// The hypercall MSR, 0x40000001; the page lies where the hypervisor put it.
@@ -48,6 +50,7 @@ impl Partition {
             id,
             privileges,
             slat,
+            slat_lock: SpinLock::new(()),
             guest_os_id: AtomicU64::new(0),
             hypercall_msr: AtomicU64::new(0),
             reference_tsc_msr: AtomicU64::new(0),

@@ -9,6 +9,9 @@ use boot_plan::{End, Kind, PhysRange, Search};
 const POOL_BASE: u64 = 1 << 20;
 /// Pool for each LP: stacks, state, the parent's VP, shared pages, tables; and some room.
 const POOL_PER_LP: u64 = 128 << 10;
+/// Most large pages of the parent that can be split because single pages of them were deposited; a table each. With more
+/// than 2 GiB of RAM, deposits that are spread over all of it fail in the end.
+const SPLITS_MAX: u64 = 1024;
 /// Pools are whole large pages, so that the parent's tables stay coarse around them.
 const LARGE: u64 = 2 << 20;
 const GIB: u64 = 1 << 30;
@@ -17,7 +20,8 @@ const FOUR_GIB: u64 = 4 * GIB;
 /// Takes a pool out of RAM, moves to the hypervisor's own address space, and returns the pool.
 pub fn prepare(input: &Input, lps: usize) -> PhysRange {
     let lps = lps.min(crate::lp::MAX_LPS) as u64;
-    let len = (POOL_BASE + lps * POOL_PER_LP).next_multiple_of(LARGE);
+    let splits = (input.ram_total() / LARGE).min(SPLITS_MAX) * crate::mem::PAGE;
+    let len = (POOL_BASE + lps * POOL_PER_LP + splits).next_multiple_of(LARGE);
     let (start, end) = space::image_range();
     let [kernel, initrd] = input.files();
     let search = Search {

@@ -47,6 +47,7 @@ fn is_hypervisor(page: u64) -> bool {
 fn map_on_demand(vp: &Vp, gpa: u64) -> bool {
     let start = gpa & !(PageSize::Huge.bytes() - 1);
     let largest = crate::boot::largest_parent_page();
+    let _serialized = vp.partition.slat_lock.lock();
     start >= crate::boot::FACTS.get().premapped_end
         && vp
             .partition

@@ -1,102 +1,109 @@
-//! Memory that the parent gives to the hypervisor, and takes back.
-//!
-//! Only the parent's own pool so far: its pages become statistics pages. The list of pages is the hypervisor's own
-//! memory; what is on the pages is never trusted.
+//! DEPOSIT_MEMORY and WITHDRAW_MEMORY: the parent's own pool so far.
 
-use super::Call;
 use super::interrupt::own_partition;
-use crate::mem::PAGE;
+use super::{Call, tlb};
+use crate::deposits::{self, PagePool};
+use crate::mem::{PAGE, phys};
+use crate::partition::Partition;
 use crate::sync::SpinLock;
+use crate::vp::State;
 use hvdef::HvStatus;
 use hvdef::hypercall::memory::{DepositMemory, WithdrawMemory};
 use hypercall::Outcome;
 
-/// Most pages the parent's pool holds.
-const POOL_MAX: usize = 2048;
+/// What the parent gave for its own partition.
+static POOL: SpinLock<PagePool> = SpinLock::new(PagePool::new());
 
-struct Pool {
-    pages: [u64; POOL_MAX],
-    count: usize,
-    /// Pages deposited and not withdrawn, in use or not.
-    owned: usize,
-}
-
-static POOL: SpinLock<Pool> = SpinLock::new(Pool { pages: [0; POOL_MAX], count: 0, owned: 0 });
+/// Pages withdrawn in one go: each is zeroed, so that nothing of the hypervisor's leaves with it.
+const WITHDRAW_BATCH: u16 = 32;
 
 /// Pages the parent has deposited for itself and not withdrawn.
 pub fn root_deposited() -> usize {
-    POOL.lock().owned
+    POOL.lock().owned()
 }
 
-/// Takes a page of the parent's pool.
-pub fn take_page() -> Option<u64> {
-    let mut pool = POOL.lock();
-    pool.count = pool.count.checked_sub(1)?;
-    pool.pages.get(pool.count).copied()
+/// A zeroed page of the parent's pool, lent back to the parent.
+pub fn take_lent_page(parent: &Partition) -> Result<u64, HvStatus> {
+    let page = POOL.lock().get().ok_or(HvStatus::INSUFFICIENT_MEMORY)?;
+    phys::zero(page, PAGE);
+    if let Err(status) = deposits::lend(parent, page) {
+        POOL.lock().put(page);
+        return Err(status);
+    }
+    Ok(page)
 }
 
-/// Puts a page taken by [`take_page`] back.
-pub fn return_page(page: u64) {
-    let mut pool = POOL.lock();
-    let count = pool.count;
-    if let Some(slot) = pool.pages.get_mut(count) {
-        *slot = page;
-        pool.count += 1;
+/// Takes a page back from the parent's use. The caller has flushed, or flushes before anything private is stored on it.
+pub fn return_lent_page(parent: &Partition, page: u64) {
+    if deposits::hide(parent, page).is_ok() {
+        POOL.lock().put(page);
     }
 }
 
 /// DEPOSIT_MEMORY: all pages of the call, or none.
-pub fn deposit(call: &Call) -> Outcome {
+pub fn deposit(call: &Call, state: &mut State) -> Outcome {
     match try_deposit(call) {
-        Ok(()) => Outcome::Done { reps: call.reps().end },
+        Ok(()) => {
+            // From here on nobody but the hypervisor reaches the pages.
+            tlb::flush_all(call, state);
+            Outcome::Done { reps: call.reps().end }
+        }
         Err(status) => Outcome::failed(status),
     }
 }
 
 fn try_deposit(call: &Call) -> Result<(), HvStatus> {
     let input: DepositMemory = call.input()?;
-    let partition = own_partition(call, input.partition_id)?;
-    let mut pool = POOL.lock();
-    let start = pool.count;
+    let parent = own_partition(call, input.partition_id)?;
+    // The list is read once: what was taken is what is given, whatever another VP writes meanwhile.
+    let mut pages = [0u64; MAX_PAGES];
     let reps = call.reps();
-    if pool.owned + reps.len() > POOL_MAX {
-        return Err(HvStatus::NO_RESOURCES);
+    let pages = pages.get_mut(..reps.len()).ok_or(HvStatus::INVALID_HYPERCALL_INPUT)?;
+    for (page, rep) in pages.iter_mut().zip(reps) {
+        let number: u64 = call.rep(rep)?;
+        *page = number.checked_mul(PAGE).ok_or(HvStatus::INVALID_PARAMETER)?;
     }
-    for (offset, rep) in reps.clone().enumerate() {
-        let page: u64 = call.rep(rep)?;
-        let address = page.checked_mul(PAGE).ok_or(HvStatus::INVALID_PARAMETER)?;
-        let known = pool.pages.get(..start + offset).is_some_and(|pages| pages.contains(&address));
-        // RAM of the caller, given once: the check of the last byte is the check of the page.
-        let readable = partition.read(address, &mut [0; 1]).is_ok();
-        if known || !readable {
-            return Err(HvStatus::INVALID_PARAMETER);
-        }
-        if let Some(slot) = pool.pages.get_mut(start + offset) {
-            *slot = address;
+    for (index, &page) in pages.iter().enumerate() {
+        if let Err(status) = deposits::take(parent, page) {
+            let taken = pages.get(..index).unwrap_or_default();
+            taken.iter().for_each(|&page| _ = deposits::give_back(parent, page));
+            return Err(status);
         }
     }
-    // Only now they are ours: an error above left the count as it was.
-    pool.count = start + reps.len();
-    pool.owned += reps.len();
+    let mut pool = POOL.lock();
+    pages.iter().for_each(|&page| pool.add(page));
     Ok(())
 }
 
+/// Most pages of one call: a page of input less its header.
+const MAX_PAGES: usize = 511;
+
 /// WITHDRAW_MEMORY: as many unused pages as were asked for; NO_RESOURCES when they run out.
 pub fn withdraw(call: &Call) -> Outcome {
-    let partition =
-        call.input::<WithdrawMemory>().and_then(|input| own_partition(call, input.partition_id));
-    if let Err(status) = partition {
-        return Outcome::failed(status);
-    }
-    for rep in call.reps() {
-        let Some(page) = take_page() else {
-            return Outcome::Failed { status: HvStatus::NO_RESOURCES, reps: rep };
-        };
-        if let Err(status) = call.output_rep(rep, &(page / PAGE)) {
-            return_page(page);
+    let parent = match call
+        .input::<WithdrawMemory>()
+        .and_then(|input| own_partition(call, input.partition_id))
+    {
+        Ok(parent) => parent,
+        Err(status) => return Outcome::failed(status),
+    };
+    let reps = call.reps();
+    let end = reps.end.min(reps.start.saturating_add(WITHDRAW_BATCH));
+    for rep in reps.start..end {
+        if let Err(status) = withdraw_one(call, parent, rep) {
             return Outcome::Failed { status, reps: rep };
         }
-        POOL.lock().owned -= 1;
     }
-    Outcome::Done { reps: call.reps().end }
+    Outcome::Continue { reps: end }
+}
+
+fn withdraw_one(call: &Call, parent: &Partition, rep: u16) -> Result<(), HvStatus> {
+    let page = POOL.lock().remove().ok_or(HvStatus::NO_RESOURCES)?;
+    phys::zero(page, PAGE);
+    let done =
+        call.output_rep(rep, &(page / PAGE)).and_then(|()| deposits::give_back(parent, page));
+    if done.is_err() {
+        POOL.lock().add(page);
+    }
+    done
 }

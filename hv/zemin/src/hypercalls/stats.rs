@@ -3,12 +3,13 @@
 //! A page comes out of the parent's own pool, which is how it lies in memory that Linux has a `struct page` for. Each LP
 //! brings the pages of itself and of its VP up to date now and then ([`refresh`]).
 
-use super::{Call, memory};
+use super::{Call, memory, tlb};
 use crate::lp::{self, Lp};
 use crate::mem::{PAGE, phys};
 use crate::partition::ROOT_ID;
 use crate::sync::SpinLock;
 use crate::time;
+use crate::vp::State;
 use core::sync::atomic::Ordering;
 use hvdef::HvStatus;
 use hvdef::hypercall::system::{MapStatsPageOutput, StatsPageInput};
@@ -43,12 +44,11 @@ fn try_map(call: &Call) -> Result<(), HvStatus> {
         return Err(HvStatus::OBJECT_IN_USE);
     }
     let slot = mappings.iter_mut().find(|slot| slot.is_none()).ok_or(HvStatus::NO_RESOURCES)?;
-    let page = memory::take_page().ok_or(HvStatus::INSUFFICIENT_MEMORY)?;
-    phys::zero(page, PAGE);
+    let page = memory::take_lent_page(call.vp.partition)?;
     fill(&Mapping { object: input.object_type, key, page });
     if let Err(status) = call.output(&MapStatsPageOutput { map_location: hvdef::Gpn(page / PAGE) })
     {
-        memory::return_page(page);
+        memory::return_lent_page(call.vp.partition, page);
         return Err(status);
     }
     *slot = Some(Mapping { object: input.object_type, key, page });
@@ -56,23 +56,23 @@ fn try_map(call: &Call) -> Result<(), HvStatus> {
 }
 
 /// UNMAP_STATS_PAGE.
-pub fn unmap(call: &Call) -> Outcome {
+pub fn unmap(call: &Call, state: &mut State) -> Outcome {
     Outcome::from(call.input::<StatsPageInput>().and_then(|input| {
         let key = input.identity.to_key();
-        let mut mappings = MAPPINGS.lock();
-        let slot = mappings
-            .iter_mut()
-            .find(|slot| {
-                slot.is_some_and(|mapping| {
-                    mapping.object == input.object_type && mapping.key == key
-                })
-            })
-            .ok_or(HvStatus::NOT_FOUND)?;
-        if let Some(mapping) = slot.take() {
-            memory::return_page(mapping.page);
-        }
+        let page = forget(input.object_type, key).ok_or(HvStatus::NOT_FOUND)?;
+        memory::return_lent_page(call.vp.partition, page);
+        tlb::flush_all(call, state);
         Ok(())
     }))
+}
+
+/// Ends a mapping and says which page it was.
+fn forget(object: StatsObjectType, key: u128) -> Option<u64> {
+    let mut mappings = MAPPINGS.lock();
+    let slot = mappings
+        .iter_mut()
+        .find(|slot| slot.is_some_and(|mapping| mapping.object == object && mapping.key == key))?;
+    slot.take().map(|mapping| mapping.page)
 }
 
 /// Time between two updates of a page, in 100 ns.

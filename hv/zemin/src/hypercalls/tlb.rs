@@ -48,6 +48,11 @@ fn done(call: &Call, result: Result<(), HvStatus>) -> Outcome {
     }
 }
 
+/// Flushes every VP of the caller's partition.
+pub fn flush_all(call: &Call, state: &mut State) {
+    flush_where(call, state, |_| true);
+}
+
 /// Flushes the VPs selected and returns when none of them uses an old translation any more.
 fn flush_where(call: &Call, state: &mut State, selected: impl Fn(u32) -> bool) {
     call.lp.count(Counter::TlbFlushes);
