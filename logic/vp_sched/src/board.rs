@@ -1,0 +1,130 @@
+//! What LPs tell each other without taking each other's locks. All of it is advice: whoever acts on it looks again
+//! under the lock.
+
+use crate::vtime::VTime;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use hvdef::LpIndex;
+
+/// One LP's notice, on a cache line of its own.
+#[repr(align(64))]
+#[derive(Debug, Default)]
+pub struct LpNotice {
+    /// Virtual time of the neediest VP in the fair classes.
+    floor: AtomicU64,
+    /// When, in virtual time, somebody else should fetch the first of the waiting VPs.
+    overdue: AtomicU64,
+    /// Waiting VPs that may leave.
+    waiting: AtomicU32,
+    /// Those of them that are owed a reserve.
+    reserved: AtomicU32,
+    /// 1: nothing to run, and nobody has claimed the LP yet.
+    idle: AtomicU32,
+}
+
+impl LpNotice {
+    /// Of an LP that has not begun.
+    pub const fn new() -> Self {
+        Self {
+            floor: AtomicU64::new(0),
+            overdue: AtomicU64::new(0),
+            waiting: AtomicU32::new(0),
+            reserved: AtomicU32::new(0),
+            idle: AtomicU32::new(0),
+        }
+    }
+
+    pub(crate) fn publish(&self, floor: VTime, overdue: VTime, waiting: u32, reserved: u32) {
+        self.floor.store(floor.0, Relaxed);
+        self.overdue.store(overdue.0, Relaxed);
+        self.waiting.store(waiting, Relaxed);
+        self.reserved.store(reserved, Relaxed);
+    }
+
+    fn waits(&self) -> bool {
+        self.waiting.load(Relaxed) != 0
+    }
+}
+
+/// The notices of all LPs, by index, and the machine's virtual clock.
+#[derive(Debug)]
+pub struct Board<'a> {
+    lps: &'a [LpNotice],
+    clock: &'a AtomicU64,
+}
+
+impl<'a> Board<'a> {
+    /// A board over notices and a clock that the caller keeps, all of them fresh or already in use as this board.
+    pub const fn new(lps: &'a [LpNotice], clock: &'a AtomicU64) -> Self {
+        Self { lps, clock }
+    }
+
+    pub(crate) fn notice(&self, lp: LpIndex) -> Option<&LpNotice> {
+        self.lps.get(lp.0 as usize)
+    }
+
+    /// Virtual time of the LP that is most behind among those where VPs wait.
+    pub(crate) fn clock(&self) -> VTime {
+        VTime(self.clock.load(Relaxed))
+    }
+
+    /// Brings the clock up to date; while nobody waits anywhere it stands still.
+    pub(crate) fn advance_clock(&self) {
+        let floors =
+            self.lps.iter().filter(|lp| lp.waits()).map(|lp| VTime(lp.floor.load(Relaxed)));
+        if let Some(floor) = floors.reduce(VTime::min) {
+            self.clock.store(floor.0, Relaxed);
+        }
+    }
+
+    pub(crate) fn set_idle(&self, lp: LpIndex, idle: bool) {
+        if let Some(notice) = self.notice(lp) {
+            notice.idle.store(idle.into(), Relaxed);
+        }
+    }
+
+    /// Claims `lp` if it is idle: nobody else will claim it before it has been idle anew.
+    pub(crate) fn claim(&self, lp: LpIndex) -> bool {
+        self.notice(lp).is_some_and(|notice| {
+            notice.idle.load(Relaxed) != 0
+                && notice.idle.compare_exchange(1, 0, Relaxed, Relaxed).is_ok()
+        })
+    }
+
+    /// Claims an idle LP, the first after `lp`.
+    pub(crate) fn claim_any(&self, lp: LpIndex) -> Option<LpIndex> {
+        self.others(lp).map(|(other, _)| other).find(|&other| self.claim(other))
+    }
+
+    /// Whether there is an idle LP besides `lp`.
+    pub(crate) fn has_idle(&self, lp: LpIndex) -> bool {
+        self.others(lp).any(|(_, notice)| notice.idle.load(Relaxed) != 0)
+    }
+
+    /// The LP with VPs waiting whose first is the most overdue; with `floor`, only one that is overdue against it.
+    pub(crate) fn neediest(&self, lp: LpIndex, floor: Option<VTime>) -> Option<LpIndex> {
+        let overdue = |notice: &LpNotice| VTime(notice.overdue.load(Relaxed));
+        self.others(lp)
+            .filter(|(_, notice)| notice.waits())
+            .map(|(other, notice)| (other, overdue(notice)))
+            .filter(|(_, overdue)| floor.is_none_or(|floor| overdue.is_before(floor)))
+            .reduce(|a, b| if b.1.is_before(a.1) { b } else { a })
+            .map(|(other, _)| other)
+    }
+
+    /// An LP where somebody waits for a reserve.
+    pub(crate) fn owing(&self, lp: LpIndex) -> Option<LpIndex> {
+        self.others(lp)
+            .find(|(_, notice)| notice.reserved.load(Relaxed) != 0)
+            .map(|(other, _)| other)
+    }
+
+    /// All LPs but `lp`, beginning after it, so that not everybody turns to LP 0.
+    fn others(&self, lp: LpIndex) -> impl Iterator<Item = (LpIndex, &LpNotice)> {
+        let at = (lp.0 as usize).min(self.lps.len());
+        let (before, from) = self.lps.split_at(at);
+        let number = |(i, notice)| (LpIndex(i as u32), notice);
+        let after =
+            from.iter().enumerate().skip(1).map(move |(i, notice)| number((i + at, notice)));
+        after.chain(before.iter().enumerate().map(number))
+    }
+}

@@ -1,0 +1,205 @@
+//! The run queue of one LP: who waits, who runs, and what that costs.
+
+use crate::board::LpNotice;
+use crate::budget;
+use crate::class::{Class, classify, may_improve};
+use crate::entity::{Entity, Env, State, VpRef, Vps};
+use crate::heap::Heap;
+use crate::list::List;
+use crate::params::{SOLO_LAG, STEAL_LAG, WAKE_CREDIT};
+use crate::share::Share;
+use crate::vtime::{self, VTime};
+use hvdef::LpIndex;
+
+/// What an LP is to do now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// The VP to run; `None`: halt until interrupted.
+    pub run: Option<VpRef>,
+    /// When to ask again at the latest, in the time of [`Env::now`].
+    pub until: Option<u64>,
+    /// An idle LP to interrupt, so that it comes for a VP that waits here.
+    pub nudge: Option<LpIndex>,
+}
+
+/// The run queue of one LP. Kept under that LP's lock.
+#[derive(Debug)]
+pub struct RunQueue {
+    pub(crate) lp: LpIndex,
+    heaps: [Heap; Class::COUNT],
+    /// VPs that a new period may change.
+    pub(crate) watch: List,
+    /// How many of them were not looked at in this period.
+    pub(crate) unseen: u32,
+    /// The period up to which `watch` was looked at.
+    pub(crate) period: u64,
+    /// When other LPs' needs were last looked at.
+    pub(crate) balanced: u64,
+    /// When to ask another LP again for a VP that was not to leave.
+    pub(crate) ask_at: u64,
+    pub(crate) current: VpRef,
+    /// Up to when `current` has been charged.
+    pub(crate) charged: u64,
+    pub(crate) slice_end: u64,
+    /// The last decision's `until`; 0 if it has none.
+    pub(crate) until: u64,
+    /// Reserves still owed to the VPs that wait here, in nanoseconds.
+    pub(crate) due: u64,
+    pub(crate) floor: VTime,
+}
+
+impl RunQueue {
+    /// The empty queue of `lp`.
+    pub const fn new(lp: LpIndex) -> Self {
+        Self {
+            lp,
+            heaps: [Heap::EMPTY; Class::COUNT],
+            watch: List::EMPTY,
+            unseen: 0,
+            period: 0,
+            balanced: 0,
+            ask_at: 0,
+            current: VpRef::NONE,
+            charged: 0,
+            slice_end: 0,
+            until: 0,
+            due: 0,
+            floor: VTime(0),
+        }
+    }
+
+    /// The VP that runs here.
+    pub fn current(&self) -> Option<VpRef> {
+        self.current.some()
+    }
+
+    /// How many VPs wait here, without parked ones.
+    pub fn waiting(&self) -> u32 {
+        self.heaps.iter().map(Heap::len).sum()
+    }
+
+    pub(crate) fn heap(&self, class: Class) -> &Heap {
+        let [high, reserved, fair, bound] = &self.heaps;
+        match class {
+            Class::High => high,
+            Class::Reserved => reserved,
+            Class::Fair => fair,
+            Class::Bound => bound,
+        }
+    }
+
+    fn heap_mut(&mut self, class: Class) -> &mut Heap {
+        let [high, reserved, fair, bound] = &mut self.heaps;
+        match class {
+            Class::High => high,
+            Class::Reserved => reserved,
+            Class::Fair => fair,
+            Class::Bound => bound,
+        }
+    }
+
+    /// Charges the running VP for the time since it was last charged.
+    pub(crate) fn charge(&mut self, env: &Env<impl Vps>) {
+        let Some(vp) = self.current.some() else { return };
+        let ran = env.now.saturating_sub(self.charged);
+        if ran == 0 {
+            return;
+        }
+        self.charged = env.now;
+        let entity = env.vp(vp);
+        let share = env.share_of(entity);
+        let class = entity.class();
+        budget::charge(entity, share, class, ran);
+        entity.last_ran.set(env.now);
+        if !class.is_fair() || self.waiting() == 0 {
+            self.forgive(env, entity, share);
+        }
+        self.update_floor(env);
+    }
+
+    /// Keeps the virtual time of a VP that did not compete near the machine's.
+    fn forgive(&self, env: &Env<impl Vps>, entity: &Entity, share: &Share) {
+        let (clock, lag) = (env.board.clock(), vtime::cost(share, SOLO_LAG));
+        entity.set_vtime(entity.vtime().clamp(clock.back(lag), clock.after(lag)));
+    }
+
+    /// Puts a VP that is in no queue where its budgets say: into a heap, or aside until a later period.
+    pub(crate) fn enqueue(&mut self, env: &Env<impl Vps>, vp: VpRef) {
+        let entity = env.vp(vp);
+        let share = env.share_of(entity);
+        budget::refill(entity, share, env.now);
+        let Some(class) = classify(entity, share) else {
+            entity.set_state(State::Parked);
+            self.watch.push(env.vps, vp);
+            return;
+        };
+        entity.set_state(State::Ready);
+        entity.set_class(class);
+        if class == Class::Reserved {
+            let due = entity.reserve_left.signed().max(0).cast_unsigned();
+            entity.due.set(due);
+            self.due = self.due.saturating_add(due);
+        }
+        self.heap_mut(class).insert(env.vps, vp);
+        if class == Class::Reserved || may_improve(class, share) {
+            self.watch.push(env.vps, vp);
+        }
+        self.update_floor(env);
+    }
+
+    /// Takes a VP that waits or is parked out of the queue.
+    pub(crate) fn dequeue(&mut self, env: &Env<impl Vps>, vp: VpRef) {
+        let entity = env.vp(vp);
+        self.watch.remove(env.vps, vp);
+        if entity.state() != State::Ready {
+            return;
+        }
+        self.heap_mut(entity.class()).remove(env.vps, vp);
+        self.due = self.due.saturating_sub(entity.due.get());
+        entity.due.set(0);
+        self.update_floor(env);
+    }
+
+    /// Sets the virtual time of a VP that slept: it may be a little behind the others here, not more.
+    pub(crate) fn place(&self, env: &Env<impl Vps>, vp: VpRef) {
+        let entity = env.vp(vp);
+        let share = env.share_of(entity);
+        let competes = self.current.some().is_some() || self.waiting() != 0;
+        let now = if competes { self.floor } else { env.board.clock() };
+        let from = now.back(vtime::cost(share, WAKE_CREDIT));
+        let to = now.after(vtime::cost(share, SOLO_LAG));
+        entity.set_vtime(entity.vtime().clamp(from, to));
+    }
+
+    /// The neediest of the VPs that go by virtual time, the running one included.
+    fn update_floor(&mut self, env: &Env<impl Vps>) {
+        let firsts =
+            [self.heap(Class::Fair).first(), self.heap(Class::Bound).first(), self.current.some()];
+        let times = firsts.into_iter().flatten().map(|vp| env.vp(vp).vtime());
+        if let Some(floor) = times.reduce(VTime::min) {
+            self.floor = floor;
+        }
+    }
+
+    /// Tells the other LPs.
+    pub(crate) fn publish(&self, env: &Env<impl Vps>) {
+        let Some(notice) = env.board.notice(self.lp) else { return };
+        self.publish_to(env, notice);
+    }
+
+    fn publish_to(&self, env: &Env<impl Vps>, notice: &LpNotice) {
+        let reserved = self.heap(Class::Reserved).len();
+        let waiting = self.heap(Class::Fair).len() + reserved;
+        let overdue = match self.heap(Class::Fair).first() {
+            Some(first) => overdue(env, first),
+            None => self.floor,
+        };
+        notice.publish(self.floor, overdue, waiting, reserved);
+    }
+}
+
+/// When, in virtual time, a waiting VP should be fetched by another LP.
+pub(crate) fn overdue(env: &Env<impl Vps>, vp: VpRef) -> VTime {
+    let entity = env.vp(vp);
+    entity.vtime().after(vtime::cost(env.share_of(entity), STEAL_LAG))
+}

@@ -1,0 +1,8 @@
+extern crate std;
+
+mod fairness;
+mod heap;
+mod limits;
+mod parent;
+mod places;
+mod sim;

@@ -1,0 +1,239 @@
+//! How VPs come into a queue and leave it.
+
+use crate::budget;
+use crate::class::Class;
+use crate::entity::{Env, State, VpRef, Vps};
+use crate::params::{CACHE_HOT, MIN_RUN, PERIOD, RESERVE_CHECK};
+use crate::pick::is_hot;
+use crate::queue::{RunQueue, overdue};
+use crate::share::Role;
+use crate::vtime::VTime;
+use hvdef::LpIndex;
+
+/// What became of a wake-up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wake {
+    /// This is not the VP's home any more.
+    Moved,
+    /// It is runnable already.
+    Already,
+    /// It is running here.
+    Running,
+    /// It waits here; whether the LP should decide anew.
+    Queued { preempt: bool },
+    /// It is in transit to an idle LP.
+    Sent(LpIndex),
+}
+
+/// What became of a removal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Remove {
+    /// In transit, or at home elsewhere: try again.
+    Moved,
+    /// It is in no queue.
+    Out,
+    /// It is running here.
+    Running,
+}
+
+/// Why an LP asks another for a VP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Want {
+    /// It has nothing to run.
+    Anything,
+    /// Somebody there is owed a reserve and nobody here is.
+    Reserved,
+    /// Its own neediest VP is here in virtual time.
+    Overdue(VTime),
+}
+
+/// The answer to such a wish.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Give {
+    /// There is no such VP (any more).
+    Nothing,
+    /// There is one, but it ran a moment ago.
+    Hot,
+    /// This VP is in transit to the LP that asked.
+    Sent(VpRef),
+}
+
+impl RunQueue {
+    /// Makes a VP at home here runnable.
+    pub(crate) fn wake(&mut self, env: &Env<impl Vps>, vp: VpRef) -> Wake {
+        let entity = env.vp(vp);
+        if entity.home() != self.lp {
+            return Wake::Moved;
+        }
+        let wake = match entity.state() {
+            State::Blocked => self.wake_blocked(env, vp),
+            State::Ready => self.promote(env, vp),
+            State::Running => {
+                entity.woken.set(1);
+                Wake::Running
+            }
+            State::Parked | State::Transit => Wake::Already,
+        };
+        self.publish(env);
+        wake
+    }
+
+    fn wake_blocked(&mut self, env: &Env<impl Vps>, vp: VpRef) -> Wake {
+        let entity = env.vp(vp);
+        let share = env.share_of(entity);
+        budget::refill(entity, share, env.now);
+        budget::boost(entity, share);
+        share.add_active();
+        let may_leave = !entity.bound && share.role() == Role::Child && !env.board.claim(self.lp);
+        if may_leave && let Some(lp) = env.board.claim_any(self.lp) {
+            self.send(env, vp, lp);
+            return Wake::Sent(lp);
+        }
+        self.charge(env);
+        self.place(env, vp);
+        self.enqueue(env, vp);
+        Wake::Queued { preempt: self.is_stale(env) }
+    }
+
+    /// An interrupt for a parent's VP that waits among the others brings it to the front.
+    fn promote(&mut self, env: &Env<impl Vps>, vp: VpRef) -> Wake {
+        let entity = env.vp(vp);
+        let share = env.share_of(entity);
+        if share.role() != Role::Parent || entity.class() == Class::High {
+            return Wake::Already;
+        }
+        self.dequeue(env, vp);
+        budget::refill(entity, share, env.now);
+        budget::boost(entity, share);
+        self.charge(env);
+        self.enqueue(env, vp);
+        Wake::Queued { preempt: self.is_stale(env) }
+    }
+
+    /// Whether the LP should decide anew, because somebody waits who goes first, or cannot wait as long as planned.
+    fn is_stale(&self, env: &Env<impl Vps>) -> bool {
+        match self.current.some() {
+            None => true,
+            Some(vp) => {
+                let horizon = self.horizon(env, env.vp(vp));
+                self.should_switch(env) || horizon.saturating_add(MIN_RUN) < self.until
+            }
+        }
+    }
+
+    fn send(&self, env: &Env<impl Vps>, vp: VpRef, lp: LpIndex) {
+        let entity = env.vp(vp);
+        entity.set_state(State::Transit);
+        entity.set_home(lp);
+    }
+
+    /// Takes in a VP that is in transit to this LP; whether the LP should decide anew.
+    pub(crate) fn accept(&mut self, env: &Env<impl Vps>, vp: VpRef, woken: bool) -> bool {
+        let entity = env.vp(vp);
+        if entity.home() != self.lp || entity.state() != State::Transit {
+            return false;
+        }
+        self.charge(env);
+        if woken {
+            self.place(env, vp);
+        }
+        self.enqueue(env, vp);
+        self.publish(env);
+        self.is_stale(env)
+    }
+
+    /// Whom this LP should ask for a VP before it decides, and why.
+    pub(crate) fn want(&mut self, env: &Env<impl Vps>) -> Option<(LpIndex, Want)> {
+        self.charge(env);
+        if self.current.some().is_none() && self.waiting() == 0 {
+            return env.board.neediest(self.lp, None).map(|lp| (lp, Want::Anything));
+        }
+        let reserved = self.has_reserved(env);
+        let due = self.balanced.saturating_add(if reserved { PERIOD } else { RESERVE_CHECK });
+        if env.now < due {
+            return None;
+        }
+        let owing = if reserved { None } else { env.board.owing(self.lp) };
+        owing.map(|lp| (lp, Want::Reserved)).or_else(|| self.want_overdue(env))
+    }
+
+    fn want_overdue(&mut self, env: &Env<impl Vps>) -> Option<(LpIndex, Want)> {
+        if env.now < self.balanced.saturating_add(PERIOD) {
+            return None;
+        }
+        self.balanced = env.now;
+        self.publish(env);
+        env.board.advance_clock();
+        let lp = env.board.neediest(self.lp, Some(self.floor))?;
+        Some((lp, Want::Overdue(self.floor)))
+    }
+
+    fn has_reserved(&self, env: &Env<impl Vps>) -> bool {
+        let owed =
+            |vp| env.vp(vp).class() == Class::Reserved && env.vp(vp).reserve_left.signed() > 0;
+        let running = self.current.some().is_some_and(owed);
+        running || self.heap(Class::Reserved).len() != 0
+    }
+
+    /// Sends a waiting VP to `lp`, if there is one that fits the wish and should leave.
+    pub(crate) fn give(&mut self, env: &Env<impl Vps>, lp: LpIndex, want: Want) -> Give {
+        let vp = match want {
+            Want::Anything => self.leaver(env),
+            Want::Reserved => self.leaver(env).filter(|&vp| env.vp(vp).class() == Class::Reserved),
+            Want::Overdue(floor) => {
+                self.heap(Class::Fair).first().filter(|&vp| overdue(env, vp).is_before(floor))
+            }
+        };
+        let Some(vp) = vp else { return Give::Nothing };
+        if is_hot(env, vp) {
+            return Give::Hot;
+        }
+        self.dequeue(env, vp);
+        self.send(env, vp, lp);
+        self.publish(env);
+        Give::Sent(vp)
+    }
+
+    /// The VP that this LP asked for is not to leave just now: ask again when its cache has cooled.
+    pub(crate) fn ask_again(&mut self, env: &Env<impl Vps>) {
+        self.ask_at = env.now.saturating_add(CACHE_HOT);
+        self.balanced = self.ask_at.saturating_sub(PERIOD);
+    }
+
+    /// Takes the running VP off the LP unless it was woken meanwhile and `force` is not set; whether it is off.
+    pub(crate) fn block(&mut self, env: &Env<impl Vps>, force: bool) -> bool {
+        let Some(vp) = self.current.some() else { return true };
+        self.charge(env);
+        let entity = env.vp(vp);
+        if entity.woken.get() != 0 {
+            entity.woken.set(0);
+            if !force {
+                return false;
+            }
+        }
+        self.current = VpRef::NONE;
+        entity.set_state(State::Blocked);
+        env.share_of(entity).remove_active();
+        self.publish(env);
+        true
+    }
+
+    /// Makes a VP at home here that does not run not runnable.
+    pub(crate) fn remove(&mut self, env: &Env<impl Vps>, vp: VpRef) -> Remove {
+        let entity = env.vp(vp);
+        if entity.home() != self.lp {
+            return Remove::Moved;
+        }
+        match entity.state() {
+            State::Transit => return Remove::Moved,
+            State::Running => return Remove::Running,
+            State::Blocked => return Remove::Out,
+            State::Ready | State::Parked => {}
+        }
+        self.dequeue(env, vp);
+        entity.set_state(State::Blocked);
+        env.share_of(entity).remove_active();
+        self.publish(env);
+        Remove::Out
+    }
+}
