@@ -13,6 +13,7 @@ pub mod apic;
 pub mod cpu;
 pub mod fpu;
 pub mod msr;
+pub mod mtrr;
 pub mod port;
 pub mod svm;
 pub mod tables;

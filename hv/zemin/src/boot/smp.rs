@@ -5,8 +5,10 @@ use super::input::Input;
 use crate::log::{Level, log};
 use crate::lp::{self, Lp};
 use crate::mem::{PAGE, phys, space};
+use crate::sync::Once;
 use crate::{crash, interrupts, time};
 use arch_x86::cpu;
+use arch_x86::mtrr::MemoryTypes;
 use boot_plan::{End, PhysRange, Search};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
@@ -32,6 +34,9 @@ pub fn start_others(input: &Input, apic_ids: impl Iterator<Item = u32>) {
         log!(Level::Error, "no free page below 1 MiB to start other LPs from; they stay off");
         return;
     };
+    if let Some(types) = MemoryTypes::read() {
+        MEMORY_TYPES.set(types);
+    }
     let own = lp::current().apic_id;
     let mut saved = [0u8; PAGE as usize];
     phys::read(page, &mut saved);
@@ -98,6 +103,9 @@ pub extern "C" fn ap_main(lp: *const Lp) -> ! {
     lp::init_control_registers();
     interrupts::init_lp();
     super::enable_virtualization(lp);
+    if MEMORY_TYPES.try_get().is_some_and(|types| types.apply()) {
+        log!(Level::Debug, "LP {}: memory types made those of the first LP", lp.index);
+    }
     lp.online.store(true, Ordering::Release);
     while !RELEASED.load(Ordering::Acquire) {
         // SAFETY: the interrupt table is loaded and no lock is held.
@@ -105,6 +113,9 @@ pub extern "C" fn ap_main(lp: *const Lp) -> ! {
     }
     crate::run::run()
 }
+
+/// Memory types of the first LP, which all others get.
+static MEMORY_TYPES: Once<MemoryTypes> = Once::new();
 
 /// The parent's VPs exist.
 static RELEASED: AtomicBool = AtomicBool::new(false);
