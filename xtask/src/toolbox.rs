@@ -91,8 +91,9 @@ impl Toolbox {
 
     /// A command that runs `words` inside the root, with `work` as `/work`.
     pub fn enter(&self, work: &Path, words: &[&str]) -> Command {
-        let mut command = Command::new("unshare");
-        command.arg("--mount");
+        // If this process is killed, nothing of what it started in the root goes on.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]);
         if !is_root() {
             command.args(["--user", "--map-root-user"]);
         }

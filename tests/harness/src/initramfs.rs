@@ -20,7 +20,7 @@ mount -t sysfs sys /sys
 
 /// Serves the harness's shell, as the parent OS does.
 const SERVE: &str = "setsid sh -c 'exec < /dev/ttyS1 > /dev/ttyS1 2>&1; stty raw -echo 115200
-echo \"zemin-test-shell ready $(cat /proc/sys/kernel/random/boot_id)\"; exec sh'
+echo \"zemin-test-shell ready $(cat /proc/sys/kernel/random/boot_id)\"; exec sh /dev/ttyS1'
 ";
 
 const EPILOGUE: &str = "sync\npoweroff -f\n";

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use regex::Regex;
@@ -43,6 +43,8 @@ pub struct Running {
     qmp: Qmp,
     shell_is_ready: bool,
     logs: PathBuf,
+    /// The thread that QEMU's life hangs on waits for the end of this.
+    _keep_alive: Sender<()>,
     _sockets: tempfile::TempDir,
 }
 
@@ -69,7 +71,7 @@ impl Running {
         fs::write(logs.join("qemu.command"), quoted(&words))
             .map_err(Error::io("writing the log"))?;
         let console = Arc::new(Console::default());
-        let mut child = spawn(&words, artefacts, &logs, &console)?;
+        let (mut child, keep_alive) = spawn(&words, artefacts, &logs, &console)?;
         let console_input = child.stdin.take().ok_or(Error::NotBuilt(logs.clone()))?;
         let connected = connect(&mut child, &shell, &monitor);
         let (stream, qmp) = match connected {
@@ -92,6 +94,7 @@ impl Running {
             qmp,
             shell_is_ready: false,
             logs,
+            _keep_alive: keep_alive,
             _sockets: sockets,
         })
     }
@@ -230,14 +233,14 @@ impl Drop for Running {
     }
 }
 
-/// Starts QEMU from a thread that lives as long as QEMU does, and dies with it: QEMU is told to end when
-/// the thread that started it ends, so that it never outlives a killed test.
+/// Starts QEMU, which is told to end when the thread that started it ends: so it never outlives a killed
+/// test. Hence a thread of its own, which copies QEMU's output and stays until the returned sender is dropped.
 fn spawn(
     words: &[String],
     artefacts: &Artefacts,
     logs: &Path,
     console: &Arc<Console>,
-) -> Result<Child> {
+) -> Result<(Child, Sender<()>)> {
     let create =
         |name: &str| File::create(logs.join(name)).map_err(Error::io(format!("writing {name}")));
     let (log, complaints) = (create("console.log")?, create("qemu.stderr")?);
@@ -245,6 +248,7 @@ fn spawn(
     command.args(["--pdeathsig", "KILL", "--"]).args(words).envs(&artefacts.qemu_environment);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(complaints);
     let (sender, receiver) = channel();
+    let (keep_alive, end) = channel::<()>();
     let console = Arc::clone(console);
     std::thread::spawn(move || {
         let mut spawned = command.spawn();
@@ -253,9 +257,10 @@ fn spawn(
         if let Some(output) = output {
             console.follow(output, log);
         }
+        let _ = end.recv();
     });
     let spawned = receiver.recv().map_err(|_| Error::NotBuilt(logs.to_owned()))?;
-    spawned.map_err(Error::io("starting setpriv (package util-linux)"))
+    Ok((spawned.map_err(Error::io("starting setpriv (package util-linux)"))?, keep_alive))
 }
 
 /// Waits for both of QEMU's connections; nothing if it ended instead.
