@@ -1,11 +1,11 @@
-//! The table itself: map, unmap, translate.
+//! The table itself: map, unmap, mark.
 
-use crate::format::{Format, PageSize};
+use crate::format::{DIRTY_FROM, DIRTY_FROM_SHIFT, Format, MARK, PageSize};
 
 /// Entries of one table page.
-const ENTRIES: u64 = 512;
+pub(crate) const ENTRIES: u64 = 512;
 /// Level of the root table; leaves sit at levels 0 (4 KiB) to 2 (1 GiB).
-const ROOT_LEVEL: u32 = 3;
+pub(crate) const ROOT_LEVEL: u32 = 3;
 /// Bits of an input address that four levels translate.
 const ADDRESS_BITS: u32 = 48;
 /// The translated bits of an input address.
@@ -21,17 +21,15 @@ pub trait Frames {
     fn read(&self, table: u64, index: usize) -> u64;
     /// Writes entry `index` (below 512) of the table at `table`, in one piece.
     fn write(&mut self, table: u64, index: usize, entry: u64);
-}
-
-/// A translation that is present.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Leaf {
-    /// Physical address of exactly the byte asked for.
-    pub address: u64,
-    /// The entry's bits without the address and the leaf marker.
-    pub flags: u64,
-    /// Size of the leaf found.
-    pub size: PageSize,
+    /// Clears and sets bits of an entry in one step, and returns what it was.
+    ///
+    /// This default does it in two, which loses what a processor sets in between: where processors walk the table,
+    /// and accessed and dirty bits matter, it has to be an atomic operation.
+    fn update(&mut self, table: u64, index: usize, clear: u64, set: u64) -> u64 {
+        let old = self.read(table, index);
+        self.write(table, index, old & !clear | set);
+        old
+    }
 }
 
 /// Ran out of frames: everything below `done` bytes from the start has been changed, nothing after it.
@@ -41,20 +39,46 @@ pub struct Truncated {
     pub done: u64,
 }
 
-/// What a leaf in a range becomes.
-#[derive(Clone, Copy)]
-enum Change {
-    /// `base + offset` with these flags.
-    Map { base: u64, flags: u64, largest: PageSize },
-    /// Not present.
+/// What a range becomes.
+///
+/// `keep_dirty` is for those who track writes: pages that were dirty stay it, though their mapping changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// Mapped to `[output, output + len)` with these flags and leaves as large as alignment and `largest` allow.
+    Map {
+        /// A multiple of 4 KiB.
+        output: u64,
+        /// Bits of the leaves.
+        flags: u64,
+        /// Upper bound of the leaf size.
+        largest: PageSize,
+        /// Carry over what was dirty; what was empty counts as dirty.
+        keep_dirty: bool,
+    },
+    /// Not present, and marked.
+    Mark {
+        /// Carry over what was dirty.
+        keep_dirty: bool,
+    },
+    /// Empty.
     Unmap,
 }
+
+/// A change with the output as a distance from the input.
+#[derive(Clone, Copy)]
+struct Plan {
+    change: Change,
+    distance: u64,
+}
+
+/// The tables above the one being looked at, from the root down.
+type Path = [u64; ROOT_LEVEL as usize + 1];
 
 /// A four-level table, named by the physical address of its root page.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
-    root: u64,
-    format: Format,
+    pub(crate) root: u64,
+    pub(crate) format: Format,
 }
 
 impl Table {
@@ -81,12 +105,7 @@ impl Table {
         flags: u64,
         largest: PageSize,
     ) -> Result<(), Truncated> {
-        self.change(
-            frames,
-            input,
-            len,
-            Change::Map { base: output.wrapping_sub(input & INPUT), flags, largest },
-        )
+        self.change(frames, input, len, Change::Map { output, flags, largest, keep_dirty: false })
     }
 
     /// Removes every translation of `[input, input + len)`. Needs frames only to split a leaf that straddles an end.
@@ -94,35 +113,10 @@ impl Table {
         self.change(frames, input, len, Change::Unmap)
     }
 
-    /// The translation of `input`, if present.
-    pub fn translate(&self, frames: &impl Frames, input: u64) -> Option<Leaf> {
-        let mut table = self.root;
-        let mut level = ROOT_LEVEL;
-        loop {
-            let entry = frames.read(table, index(input, level));
-            if entry & self.format.present == 0 {
-                return None;
-            }
-            if let Some(size) = self.leaf_size(entry, level) {
-                let offset = input & (size.bytes() - 1);
-                let address = (entry & self.format.address & !(size.bytes() - 1)) + offset;
-                return Some(Leaf {
-                    address,
-                    flags: entry & !self.format.address & !self.leaf_bit(level),
-                    size,
-                });
-            }
-            table = entry & self.format.address;
-            level -= 1;
-        }
-    }
-
-    /// Frees every table page, the root included. The table must not be in use by any processor.
-    pub fn destroy(self, frames: &mut impl Frames) {
-        self.free_below(frames, self.root, ROOT_LEVEL);
-    }
-
-    fn change(
+    /// Makes `[input, input + len)` what `change` says; addresses as for [`Self::map`].
+    ///
+    /// The work is one step per entry written, and 512 per table that is given back.
+    pub fn change(
         &self,
         frames: &mut impl Frames,
         input: u64,
@@ -131,9 +125,14 @@ impl Table {
     ) -> Result<(), Truncated> {
         let start = input & INPUT & !(PageSize::Small.bytes() - 1);
         let end = start.saturating_add(len).min(1 << ADDRESS_BITS);
+        let distance = match change {
+            Change::Map { output, .. } => output.wrapping_sub(input & INPUT),
+            Change::Mark { .. } | Change::Unmap => 0,
+        };
+        let plan = Plan { change, distance };
         let mut at = start;
         while at < end {
-            match self.change_one(frames, at, end, change) {
+            match self.change_one(frames, at, end, plan) {
                 Some(next) => at = next,
                 None => return Err(Truncated { done: at - start }),
             }
@@ -142,70 +141,74 @@ impl Table {
     }
 
     /// Changes the largest single entry that starts at `at` and lies below `end`; returns where the next one starts.
-    fn change_one(
-        &self,
-        frames: &mut impl Frames,
-        at: u64,
-        end: u64,
-        change: Change,
-    ) -> Option<u64> {
+    fn change_one(&self, frames: &mut impl Frames, at: u64, end: u64, plan: Plan) -> Option<u64> {
+        let mut path: Path = [0; ROOT_LEVEL as usize + 1];
         let mut table = self.root;
         for level in (1..=ROOT_LEVEL).rev() {
+            *path.get_mut(level as usize)? = table;
             let slot = index(at, level);
             let entry = frames.read(table, slot);
             let span = level_bytes(level);
             let covers = at & (span - 1) == 0 && end - at >= span;
-            if covers && self.can_set(level, at, change) {
-                self.replace(frames, table, slot, level, self.entry(level, at, change));
+            if covers && plan.fits(level, at) {
+                self.replace(frames, table, slot, level, plan.entry(self, level, at));
+                self.collapse(frames, &path, at, level, plan);
                 return Some(at + span);
             }
-            if entry & self.format.present == 0 {
-                if matches!(change, Change::Unmap) {
-                    return Some((at & !(span - 1)).saturating_add(span).min(end));
-                }
-                let lower = frames.alloc()?;
-                frames.write(table, slot, lower | self.format.table);
-                table = lower;
-            } else if self.leaf_size(entry, level).is_some() {
-                table = self.split(frames, table, slot, entry, level)?;
-            } else {
-                table = entry & self.format.address;
+            if !self.is_present(entry) && plan.is_done_by(self, entry) {
+                return Some((at & !(span - 1)).saturating_add(span).min(end));
             }
+            table = match self.lower(entry, level) {
+                Some(lower) => lower,
+                None => self.split(frames, table, slot, entry, level)?,
+            };
         }
-        frames.write(table, index(at, 0), self.entry(0, at, change));
+        *path.get_mut(0)? = table;
+        self.replace(frames, table, index(at, 0), 0, plan.entry(self, 0, at));
+        self.collapse(frames, &path, at, 0, plan);
         Some(at + PageSize::Small.bytes())
     }
 
-    /// Whether an entry at `level` can hold the change for `at` as a whole.
-    fn can_set(&self, level: u32, at: u64, change: Change) -> bool {
-        match (change, PageSize::at_level(level)) {
-            (Change::Unmap, _) => true,
-            (Change::Map { base, largest, .. }, Some(size)) => {
-                size <= largest && at.wrapping_add(base) & (size.bytes() - 1) == 0
-            }
-            (Change::Map { .. }, None) => false,
-        }
-    }
-
-    fn entry(&self, level: u32, at: u64, change: Change) -> u64 {
-        match change {
-            Change::Map { base, flags, .. } => {
-                (at.wrapping_add(base) & self.format.address) | flags | self.leaf_bit(level)
-            }
-            Change::Unmap => 0,
-        }
-    }
-
     /// Puts `new` into a slot and gives back the tables that hung below it.
-    fn replace(&self, frames: &mut impl Frames, table: u64, slot: usize, level: u32, new: u64) {
+    fn replace(&self, frames: &mut impl Frames, table: u64, slot: usize, level: u32, new: Entry) {
         let old = frames.read(table, slot);
-        frames.write(table, slot, new);
-        if old & self.format.present != 0 && self.leaf_size(old, level).is_none() {
-            self.free_below(frames, old & self.format.address, level - 1);
+        let lower = self.lower(old, level);
+        let was_dirty = match lower {
+            Some(lower) if new.keep_dirty => self.any_dirty(frames, lower, level - 1),
+            Some(_) => false,
+            None => {
+                old == 0 && self.is_present(new.bits) || old & (self.format.dirty | DIRTY_FROM) != 0
+            }
+        };
+        let dirty = if new.keep_dirty && was_dirty { self.format.dirty } else { 0 };
+        frames.write(table, slot, new.bits | dirty);
+        if let Some(lower) = lower {
+            self.free_below(frames, lower, level - 1);
         }
     }
 
-    /// Turns a leaf into a table of 512 leaves with the same translation and returns that table.
+    /// Gives back the tables above `at` that the change, having reached their last entry, left uniformly not present.
+    fn collapse(&self, frames: &mut impl Frames, path: &Path, at: u64, level: u32, plan: Plan) {
+        if matches!(plan.change, Change::Map { .. }) {
+            return;
+        }
+        let bits = plan.entry(self, level, at).bits;
+        for level in level..ROOT_LEVEL {
+            let (Some(&table), Some(&above)) =
+                (path.get(level as usize), path.get(level as usize + 1))
+            else {
+                return;
+            };
+            let last = index(at, level) == ENTRIES as usize - 1;
+            if !last || (0..ENTRIES as usize).any(|slot| frames.read(table, slot) != bits) {
+                return;
+            }
+            frames.write(above, index(at, level + 1), bits);
+            frames.free(table);
+        }
+    }
+
+    /// Turns an entry that is no table into a table of 512 entries with the same meaning and returns that table.
     fn split(
         &self,
         frames: &mut impl Frames,
@@ -215,42 +218,93 @@ impl Table {
         level: u32,
     ) -> Option<u64> {
         let lower = frames.alloc()?;
-        let step = level_bytes(level - 1);
-        let base = entry & self.format.address & !(level_bytes(level) - 1);
-        let flags = entry & !self.format.address & !self.leaf_bit(level);
-        for i in 0..ENTRIES {
-            frames.write(lower, i as usize, (base + i * step) | flags | self.leaf_bit(level - 1));
+        if entry != 0 {
+            for i in 0..ENTRIES {
+                frames.write(lower, i as usize, self.part(entry, level, i));
+            }
         }
         frames.write(table, slot, lower | self.format.table);
         Some(lower)
     }
 
-    fn free_below(&self, frames: &mut impl Frames, table: u64, level: u32) {
-        if level > 0 {
-            for i in 0..ENTRIES as usize {
-                let entry = frames.read(table, i);
-                if entry & self.format.present != 0 && self.leaf_size(entry, level).is_none() {
-                    self.free_below(frames, entry & self.format.address, level - 1);
-                }
-            }
+    /// The `i`th of the 512 smaller entries that mean the same as `entry`.
+    fn part(&self, entry: u64, level: u32, i: u64) -> u64 {
+        let dirty_from = (entry & DIRTY_FROM) >> DIRTY_FROM_SHIFT;
+        let dirty = if dirty_from != 0 && i >= dirty_from { self.format.dirty } else { 0 };
+        if !self.is_present(entry) {
+            return entry & !DIRTY_FROM | dirty;
         }
-        frames.free(table);
+        let base = entry & self.format.address & !(level_bytes(level) - 1);
+        let bits = entry & !self.format.address & !self.leaf_bit(level) & !DIRTY_FROM;
+        (base + i * level_bytes(level - 1)) | bits | dirty | self.leaf_bit(level - 1)
     }
 
-    fn leaf_bit(&self, level: u32) -> u64 {
+    pub(crate) fn is_present(&self, entry: u64) -> bool {
+        entry & self.format.present != 0
+    }
+
+    /// The table that an entry points to, if it does.
+    pub(crate) fn lower(&self, entry: u64, level: u32) -> Option<u64> {
+        let points = self.is_present(entry) && self.leaf_size(entry, level).is_none();
+        points.then_some(entry & self.format.address)
+    }
+
+    pub(crate) fn leaf_bit(&self, level: u32) -> u64 {
         if level == 0 { 0 } else { self.format.leaf }
     }
 
-    fn leaf_size(&self, entry: u64, level: u32) -> Option<PageSize> {
+    /// Size of the leaf that a present entry is, if it is one.
+    pub(crate) fn leaf_size(&self, entry: u64, level: u32) -> Option<PageSize> {
         (level == 0 || entry & self.format.leaf != 0).then(|| PageSize::at_level(level)).flatten()
     }
 }
 
+/// An entry to be written.
+#[derive(Clone, Copy)]
+struct Entry {
+    bits: u64,
+    keep_dirty: bool,
+}
+
+impl Plan {
+    /// Whether an entry at `level` can hold the change for `at` as a whole.
+    fn fits(&self, level: u32, at: u64) -> bool {
+        match (self.change, PageSize::at_level(level)) {
+            (Change::Mark { .. } | Change::Unmap, _) => true,
+            (Change::Map { largest, .. }, Some(size)) => {
+                size <= largest && at.wrapping_add(self.distance) & (size.bytes() - 1) == 0
+            }
+            (Change::Map { .. }, None) => false,
+        }
+    }
+
+    /// Whether an entry that is not present already says what the change wants for all of its range.
+    fn is_done_by(&self, table: &Table, entry: u64) -> bool {
+        match self.change {
+            Change::Map { .. } => false,
+            Change::Mark { keep_dirty: true } => entry & !(table.format.dirty | DIRTY_FROM) == MARK,
+            Change::Mark { keep_dirty: false } => entry == MARK,
+            Change::Unmap => entry == 0,
+        }
+    }
+
+    fn entry(&self, table: &Table, level: u32, at: u64) -> Entry {
+        match self.change {
+            Change::Map { flags, keep_dirty, .. } => {
+                let address = at.wrapping_add(self.distance) & table.format.address;
+                Entry { bits: address | flags | table.leaf_bit(level), keep_dirty }
+            }
+            Change::Mark { keep_dirty } => Entry { bits: MARK, keep_dirty },
+            Change::Unmap => Entry { bits: 0, keep_dirty: false },
+        }
+    }
+}
+
 /// Bytes that one entry at `level` translates.
-const fn level_bytes(level: u32) -> u64 {
+pub(crate) const fn level_bytes(level: u32) -> u64 {
     1 << (12 + 9 * level)
 }
 
-const fn index(input: u64, level: u32) -> usize {
+pub(crate) const fn index(input: u64, level: u32) -> usize {
     ((input >> (12 + 9 * level)) & (ENTRIES - 1)) as usize
 }
