@@ -10,7 +10,7 @@ use crate::kernel::{self, Kernel};
 use crate::qemu::Qemu;
 use crate::target::Freestanding;
 use crate::toolbox::Toolbox;
-use crate::{rootfs, stack};
+use crate::{guests, rootfs, stack};
 
 /// What to build.
 #[derive(Args, Clone, Default)]
@@ -32,7 +32,9 @@ pub fn run(context: &Context, options: &Options) -> Result<Artefacts> {
     let toolbox = Toolbox::tools(context)?;
     let qemu = Qemu::prepare(context)?;
     if !options.without_hypervisor {
-        hypervisor::build(context, Freestanding::prepare(context)?, &toolbox)?;
+        let target = Freestanding::prepare(context)?;
+        hypervisor::build(context, target, &toolbox)?;
+        guests::build(context, target)?;
     }
     let programs = stack::build(context, &toolbox)?;
     let kernel = Kernel::build(context, &toolbox)?;
@@ -47,6 +49,7 @@ pub fn run(context: &Context, options: &Options) -> Result<Artefacts> {
         hypervisor: context.out.join("zemin"),
         kernel: parent.join("vmlinuz"),
         rootfs,
+        guests: context.out.join("guests"),
         busybox: toolbox.root().join("usr/bin/busybox"),
         toolbox: toolbox.root().to_owned(),
     };

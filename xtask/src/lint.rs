@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::context::Context;
+use crate::guests;
 use crate::step::visible;
 use crate::target::Freestanding;
 use crate::workspace::{Package, Workspace, select};
@@ -15,9 +16,16 @@ pub fn run(context: &Context) -> Result<()> {
     let workspace = Workspace::read(context)?;
     let mut host = clippy(context, &workspace, Package::is_for_host);
     visible(host.args(["--all-targets", "--", "-D", "warnings"]))?;
+    let target = Freestanding::prepare(context)?;
     let mut bare = clippy(context, &workspace, Package::is_freestanding);
-    Freestanding::prepare(context)?.apply(&mut bare);
-    visible(bare.args(["--", "-D", "warnings"]))
+    target.apply(&mut bare);
+    visible(bare.args(["--", "-D", "warnings"]))?;
+    if !workspace.has(guests::PACKAGE) {
+        return Ok(());
+    }
+    let mut kernel = clippy(context, &workspace, |package| package.name == guests::PACKAGE);
+    target.apply(&mut kernel);
+    visible(kernel.args(["--lib", "--bin", guests::KERNEL, "--", "-D", "warnings"]))
 }
 
 /// Checks that rustfmt would change nothing.

@@ -21,6 +21,7 @@ mod clean;
 mod context;
 mod debian;
 mod doctor;
+mod guests;
 mod hypervisor;
 mod kernel;
 mod layers;
@@ -34,6 +35,8 @@ mod target;
 mod test;
 mod toolbox;
 mod workspace;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -68,10 +71,20 @@ enum Door {
     Clean(clean::Options),
 }
 
-fn main() -> Result<()> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    match enter(Cli::parse().door) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
+            eprintln!("error: {}", causes.join("\n  because: "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn enter(door: Door) -> Result<()> {
     let context = Context::new()?;
-    match cli.door {
+    match door {
         Door::Build(options) => build::run(&context, &options).map(drop),
         Door::Up(options) => run::run(&build::run(&context, &build::Options::default())?, &options),
         Door::Run(options) => run::run(&harness::Artefacts::load()?, &options),

@@ -71,7 +71,7 @@ fn list(context: &Context) -> Result<()> {
             value.get_help().map(ToString::to_string).unwrap_or_default()
         );
     }
-    match has_system_tests(&Workspace::read(context)?) {
+    match Workspace::read(context)?.has(SYSTEM_TESTS) {
         true => visible(system_tests(context).args(["--", "--list"])),
         false => Ok(()),
     }
@@ -105,7 +105,7 @@ fn freestanding(context: &Context) -> Result<()> {
 }
 
 fn system(context: &Context, options: &Options) -> Result<()> {
-    if !has_system_tests(&Workspace::read(context)?) {
+    if !Workspace::read(context)?.has(SYSTEM_TESTS) {
         bail!("there is no crate {SYSTEM_TESTS}");
     }
     build::run(context, &build::Options::default())?;
@@ -115,10 +115,6 @@ fn system(context: &Context, options: &Options) -> Result<()> {
     }
     // One machine at a time: each uses all host processors, and limits are for a machine that runs alone.
     visible(cargo.arg("--").args(&options.filter).arg("--test-threads=1"))
-}
-
-fn has_system_tests(workspace: &Workspace) -> bool {
-    workspace.packages.iter().any(|package| package.name == SYSTEM_TESTS)
 }
 
 fn system_tests(context: &Context) -> Command {

@@ -93,7 +93,15 @@ impl Toolbox {
     pub fn enter(&self, work: &Path, words: &[&str]) -> Command {
         // If this process is killed, nothing of what it started in the root goes on.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]);
+        command.args([
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+        ]);
         if !is_root() {
             command.args(["--user", "--map-root-user"]);
         }

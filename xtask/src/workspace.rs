@@ -66,6 +66,11 @@ impl Workspace {
         Self::parse(&output(&mut cargo)?, &context.root)
     }
 
+    /// Whether there is a package called `name`.
+    pub fn has(&self, name: &str) -> bool {
+        self.packages.iter().any(|package| package.name == name)
+    }
+
     fn parse(text: &str, root: &Path) -> Result<Self> {
         let metadata: Metadata = serde_json::from_str(text).context("cargo's metadata")?;
         let package = |package: RawPackage| Package {

@@ -22,6 +22,8 @@ pub struct Artefacts {
     pub kernel: PathBuf,
     /// The parent OS's disk image (raw).
     pub rootfs: PathBuf,
+    /// The directory of the test kernels (`tests/guests`).
+    pub guests: PathBuf,
     /// A static busybox for small guests.
     pub busybox: PathBuf,
     /// The root of the toolbox: a Debian with GRUB, mtools, xorriso and a C compiler.

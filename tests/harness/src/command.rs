@@ -202,6 +202,7 @@ mod tests {
             hypervisor: file("zemin"),
             kernel: file("vmlinuz"),
             rootfs: file("rootfs.img"),
+            guests: directory.path().to_owned(),
             busybox: file("busybox"),
             toolbox: directory.path().to_owned(),
         };

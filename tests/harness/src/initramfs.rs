@@ -74,11 +74,11 @@ impl Initramfs {
 
     fn archive(self, busybox: Vec<u8>) -> std::io::Result<Vec<u8>> {
         let init = format!("{PROLOGUE}{}{EPILOGUE}", self.script);
-        let mut files = vec![
-            ("bin/busybox".to_owned(), busybox, 0o755),
-            ("init".to_owned(), init.into_bytes(), 0o755),
-        ];
-        files.extend(self.files);
+        let mut files = self.files;
+        if !files.iter().any(|(path, ..)| path == "init") {
+            files.push(("bin/busybox".to_owned(), busybox, 0o755));
+            files.push(("init".to_owned(), init.into_bytes(), 0o755));
+        }
         let mut archive = Vec::new();
         for directory in directories(files.iter().map(|(path, ..)| path.as_str())) {
             // S_IFDIR

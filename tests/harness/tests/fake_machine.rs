@@ -21,6 +21,7 @@ fn play(scenario: &str) -> (tempfile::TempDir, Result<Running>) {
         hypervisor: file("zemin"),
         kernel: file("vmlinuz"),
         rootfs: file("rootfs.img"),
+        guests: out.path().to_owned(),
         busybox: file("busybox"),
         toolbox: out.path().to_owned(),
     };
