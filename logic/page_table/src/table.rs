@@ -115,7 +115,8 @@ impl Table {
 
     /// Makes `[input, input + len)` what `change` says; addresses as for [`Self::map`].
     ///
-    /// The work is one step per entry written, and 512 per table that is given back.
+    /// The work is one step per entry written, and 512 per table that is given back; marks with `keep_dirty` are
+    /// written page by page where they replace a table with dirty pages.
     pub fn change(
         &self,
         frames: &mut impl Frames,
@@ -150,7 +151,7 @@ impl Table {
             let entry = frames.read(table, slot);
             let span = level_bytes(level);
             let covers = at & (span - 1) == 0 && end - at >= span;
-            if covers && plan.fits(level, at) {
+            if covers && plan.fits(level, at) && !self.hides_dirt(frames, entry, level, plan) {
                 self.replace(frames, table, slot, level, plan.entry(self, level, at));
                 self.collapse(frames, &path, at, level, plan);
                 return Some(at + span);
@@ -167,6 +168,13 @@ impl Table {
         self.replace(frames, table, index(at, 0), 0, plan.entry(self, 0, at));
         self.collapse(frames, &path, at, 0, plan);
         Some(at + PageSize::Small.bytes())
+    }
+
+    /// Whether one mark in place of the entry would blur which of the pages below it are dirty.
+    fn hides_dirt(&self, frames: &impl Frames, entry: u64, level: u32, plan: Plan) -> bool {
+        let lower =
+            self.lower(entry, level).filter(|_| plan.change == Change::Mark { keep_dirty: true });
+        lower.is_some_and(|lower| self.any_dirty(frames, lower, level - 1))
     }
 
     /// Puts `new` into a slot and gives back the tables that hung below it.
