@@ -1,0 +1,133 @@
+//! The files a VM starts from. They are opened once: a reset must not depend on what lies there by then.
+
+use super::{BootError, COMMAND_LINE, COMMAND_LINE_MAX, Entry, bzimage, pvh};
+use crate::acpi::AcpiTables;
+use crate::memory::layout::Range;
+use crate::memory::{GuestRam, MemoryLayout};
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::path::Path;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+/// Kernel, initrd and command line.
+pub struct BootSource {
+    pub(super) kernel: NamedFile,
+    pub(super) initrd: Option<NamedFile>,
+    pub(super) cmdline: String,
+}
+
+/// An open file and what to call it.
+pub(super) struct NamedFile {
+    pub(super) file: File,
+    pub(super) name: String,
+}
+
+impl NamedFile {
+    fn open(path: &Path) -> Result<Self, BootError> {
+        let name = path.display().to_string();
+        match File::open(path) {
+            Ok(file) => Ok(Self { file, name }),
+            Err(source) => Err(BootError::Read { file: name, source }),
+        }
+    }
+
+    fn read_error(&self, source: io::Error) -> BootError {
+        BootError::Read { file: self.name.clone(), source }
+    }
+
+    /// The first bytes, as many as there are.
+    fn head(&mut self, count: usize) -> Result<Vec<u8>, BootError> {
+        let mut head = Vec::new();
+        let read = self
+            .file
+            .rewind()
+            .and_then(|()| Read::by_ref(&mut self.file).take(count as u64).read_to_end(&mut head));
+        read.map_err(|error| self.read_error(error))?;
+        Ok(head)
+    }
+
+    /// Bytes in the file.
+    pub(super) fn size(&self) -> Result<u64, BootError> {
+        let data = self.file.metadata().map_err(|error| self.read_error(error))?;
+        Ok(data.len())
+    }
+
+    /// All of the file to `range` of `memory`.
+    pub(super) fn copy_to(
+        &mut self,
+        memory: &GuestMemoryMmap,
+        range: Range,
+    ) -> Result<(), BootError> {
+        self.file.rewind().map_err(|error| self.read_error(error))?;
+        let to = GuestAddress(range.start);
+        memory
+            .read_exact_volatile_from(to, &mut self.file, range.size() as usize)
+            .map_err(|error| self.read_error(io::Error::other(error)))
+    }
+}
+
+impl BootSource {
+    /// Opens the files.
+    pub fn open(kernel: &Path, initrd: Option<&Path>, cmdline: &str) -> Result<Self, BootError> {
+        if cmdline.bytes().any(|byte| byte == 0) {
+            return Err(BootError::CommandLineZero);
+        }
+        Ok(Self {
+            kernel: NamedFile::open(kernel)?,
+            initrd: initrd.map(NamedFile::open).transpose()?,
+            cmdline: cmdline.into(),
+        })
+    }
+
+    /// Puts everything into memory.
+    pub fn load(
+        &mut self,
+        layout: &MemoryLayout,
+        ram: &GuestRam,
+        acpi: &AcpiTables,
+    ) -> Result<Entry, BootError> {
+        let head = self.kernel.head(0x206)?;
+        let memory = ram.memory();
+        if head.starts_with(b"\x7FELF") {
+            pvh::load(self, layout, memory, acpi.rsdp())
+        } else if head.get(0x202..0x206) == Some(b"HdrS") {
+            bzimage::load(self, layout, memory, acpi.rsdp())
+        } else {
+            Err(BootError::UnknownFormat(self.kernel.name.clone()))
+        }
+    }
+
+    /// Writes the command line, of which the kernel takes `limit` bytes.
+    pub(super) fn write_cmdline(
+        &self,
+        memory: &GuestMemoryMmap,
+        limit: usize,
+    ) -> Result<(), BootError> {
+        let (length, limit) = (self.cmdline.len(), limit.min(COMMAND_LINE_MAX - 1));
+        if length > limit {
+            return Err(BootError::CommandLine { length, limit });
+        }
+        let bytes = [self.cmdline.as_bytes(), &[0]].concat();
+        memory.write_slice(&bytes, GuestAddress(COMMAND_LINE)).map_err(write_error)
+    }
+
+    /// Puts the initrd, if there is one, between `kernel_end` and `limit`.
+    pub(super) fn load_initrd(
+        &mut self,
+        memory: &GuestMemoryMmap,
+        kernel_end: u64,
+        limit: u64,
+    ) -> Result<Option<Range>, BootError> {
+        let Some(initrd) = &mut self.initrd else { return Ok(None) };
+        let size = initrd.size()?;
+        let range = super::place_initrd(size, kernel_end, limit)
+            .map_err(|room| BootError::InitrdTooLarge { file: initrd.name.clone(), size, room })?;
+        initrd.copy_to(memory, range)?;
+        Ok(Some(range))
+    }
+}
+
+/// Memory that is not there, where we write ourselves.
+pub(super) fn write_error(error: impl std::fmt::Display) -> BootError {
+    BootError::Write(error.to_string())
+}

@@ -1,0 +1,195 @@
+//! The command line.
+
+use clap::{Parser, ValueEnum};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+const AFTER_HELP: &str = "\
+Exit status:
+  0    the guest powered off, or the user ended the VM with Ctrl-A x
+  1    the VM could not be created, or the worker could not go on
+  2    the command line is wrong
+  3    the guest crashed (--on-crash exit)
+  4    the guest asked for a reset (--on-reset exit)
+  128+n  signal n ended the worker
+
+On a terminal every key is the guest's, Ctrl-C too; only Ctrl-A x ends the VM (Ctrl-A twice sends one).
+The guest's command line must name its console: console=ttyS0.";
+
+/// Runs one VM on this machine's hypervisor, by /dev/mshv.
+#[derive(Clone, Debug, Parser)]
+#[command(version, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// Linux kernel to start: a bzImage with a 64-bit entry, or an ELF file with a PVH entry
+    #[arg(long, value_name = "FILE")]
+    pub kernel: PathBuf,
+
+    /// Initial RAM disk
+    #[arg(long, value_name = "FILE")]
+    pub initrd: Option<PathBuf>,
+
+    /// The kernel's command line
+    #[arg(long, value_name = "STRING", default_value = "console=ttyS0")]
+    pub cmdline: String,
+
+    /// Memory, with unit: 512M, 2G. At least 32M, in steps of 2M
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = parse_size)]
+    pub memory: u64,
+
+    /// Virtual processors, 1 to 64
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub cpus: u32,
+
+    /// Where the first serial port goes: stdio, pipe:PATH (FIFOs PATH.in and PATH.out), socket:PATH (Unix socket
+    /// that is listened on) or none
+    #[arg(long, value_name = "KIND", default_value = "stdio", value_parser = parse_console)]
+    pub console: ConsoleKind,
+
+    /// Take the guest's memory from the system's pool of 2 MiB pages
+    #[arg(long)]
+    pub hugepages: bool,
+
+    /// Name of the VM, for log and process list
+    #[arg(long, default_value = "vm")]
+    pub name: String,
+
+    /// When the guest asks for a reset
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = OnReset::Reboot)]
+    pub on_reset: OnReset,
+
+    /// When the guest crashes the machine, as by a triple fault
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = OnCrash::Exit)]
+    pub on_crash: OnCrash,
+
+    /// Offer the guest only the xAPIC
+    #[arg(long)]
+    pub no_x2apic: bool,
+
+    /// What to log to standard error: error, warn, info, debug, trace, or a filter as in RUST_LOG (which this replaces)
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+/// What a reset does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnReset {
+    /// Start the VM anew
+    Reboot,
+    /// End with status 4
+    Exit,
+}
+
+/// What a crash does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnCrash {
+    /// End with status 3
+    Exit,
+    /// Start the VM anew
+    Reboot,
+}
+
+/// Kinds of consoles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConsoleKind {
+    /// Standard input and output.
+    Stdio,
+    /// Two FIFOs.
+    Pipe(PathBuf),
+    /// A Unix socket.
+    Socket(PathBuf),
+    /// Nowhere.
+    None,
+}
+
+fn parse_console(text: &str) -> Result<ConsoleKind, String> {
+    let (kind, path) = text.split_once(':').unwrap_or((text, ""));
+    match (kind, path) {
+        ("stdio", "") => Ok(ConsoleKind::Stdio),
+        ("none", "") => Ok(ConsoleKind::None),
+        ("pipe" | "socket", "") => Err(format!("{kind} needs a path: {kind}:PATH")),
+        ("pipe", path) => Ok(ConsoleKind::Pipe(path.into())),
+        ("socket", path) => socket_path(path).map(ConsoleKind::Socket),
+        _ => Err("it is stdio, pipe:PATH, socket:PATH or none".into()),
+    }
+}
+
+/// The system keeps socket paths in 108 bytes.
+fn socket_path(path: &str) -> Result<PathBuf, String> {
+    let path: OsString = path.into();
+    if path.as_bytes().len() > 107 {
+        return Err("the path of a socket has at most 107 bytes".into());
+    }
+    Ok(path.into())
+}
+
+/// A number with a unit, as bytes.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = &text[digits.len()..];
+    let number: u64 = digits.parse().map_err(|_| "it is a number with a unit, as 512M")?;
+    let shift = match unit.trim_end_matches("iB").trim_end_matches('B') {
+        "K" | "k" => 10,
+        "M" | "m" => 20,
+        "G" | "g" => 30,
+        "T" | "t" => 40,
+        "" => return Err(format!("{number} of what? 512M and 2G have a unit")),
+        other => return Err(format!("there is no unit {other}: K, M, G, T")),
+    };
+    number.checked_mul(1 << shift).ok_or_else(|| "so much memory does not exist".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from([&["vmwp", "--kernel", "k"], arguments].concat())
+    }
+
+    #[test]
+    fn the_definition_is_consistent_and_the_help_tells_the_exit_statuses() {
+        Cli::command().debug_assert();
+        let help = Cli::command().render_long_help().to_string();
+        for word in ["--hugepages", "socket:PATH", "Exit status", "Ctrl-A x", "128+n"] {
+            assert!(help.contains(word), "{word} in\n{help}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_make_a_small_vm_on_the_terminal() {
+        let cli = parse(&[]).unwrap();
+        assert_eq!((cli.memory, cli.cpus, cli.console), (512 << 20, 1, ConsoleKind::Stdio));
+        assert_eq!((cli.on_reset, cli.on_crash), (OnReset::Reboot, OnCrash::Exit));
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(parse_size("2G"), Ok(2 << 30));
+        assert_eq!(parse_size("768MiB"), Ok(768 << 20));
+        assert_eq!(parse_size("64m"), Ok(64 << 20));
+        assert!(parse_size("512").unwrap_err().starts_with("512 of what?"));
+        assert!(parse_size("5X").unwrap_err().contains("no unit X"));
+        assert!(parse_size("99999999999T").unwrap_err().contains("does not exist"));
+        for nonsense in ["", "M", "-1M", "1.5G"] {
+            assert!(parse_size(nonsense).is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn consoles_are_told_apart() {
+        assert_eq!(parse_console("pipe:/a:b"), Ok(ConsoleKind::Pipe("/a:b".into())));
+        assert_eq!(parse_console("socket:s"), Ok(ConsoleKind::Socket("s".into())));
+        assert_eq!(parse_console("none"), Ok(ConsoleKind::None));
+        assert!(parse_console("pipe").unwrap_err().contains("pipe:PATH"));
+        assert!(parse_console("tcp:1").is_err());
+        assert!(parse_console(&format!("socket:{}", "x".repeat(108))).is_err());
+    }
+
+    #[test]
+    fn there_are_1_to_64_processors() {
+        assert!(parse(&["--cpus", "0"]).is_err() && parse(&["--cpus", "65"]).is_err());
+        assert_eq!(parse(&["--cpus", "64"]).unwrap().cpus, 64);
+    }
+}

@@ -1,0 +1,2 @@
+//! The worker process; see the library.
+fn main() {}
