@@ -22,7 +22,10 @@ const GIVEN: u64 = 1 << 9;
 
 /// Takes the page at `address` from the parent. It must be RAM that the parent has, and not given yet.
 pub fn take(parent: &Partition, address: u64) -> Result<(), HvStatus> {
-    let leaf = parent.slat.translate(&PoolFrames, address).ok_or(HvStatus::INVALID_PARAMETER)?;
+    let leaf = parent
+        .slat()
+        .and_then(|slat| slat.translate(&PoolFrames, address))
+        .ok_or(HvStatus::INVALID_PARAMETER)?;
     if !address.is_multiple_of(PAGE) || leaf.flags & GIVEN != 0 || !phys::is_mapped(address, PAGE) {
         return Err(HvStatus::INVALID_PARAMETER);
     }
@@ -44,10 +47,17 @@ pub fn give_back(parent: &Partition, address: u64) -> Result<(), HvStatus> {
     set(parent, address, PARENT_ACCESS)
 }
 
+/// Whether the page at `address` is the parent's to give to a child: mapped for it, and not the hypervisor's.
+pub fn is_parents(parent: &Partition, address: u64) -> bool {
+    let leaf = parent.slat().and_then(|slat| slat.translate(&PoolFrames, address));
+    leaf.is_some_and(|leaf| leaf.flags & GIVEN == 0 && leaf.address == address)
+}
+
 /// Needs a frame only where a large leaf is split, which [`take`] does first.
 fn set(parent: &Partition, address: u64, flags: u64) -> Result<(), HvStatus> {
     let _serialized = parent.slat_lock.lock();
-    let done = parent.slat.map(&mut PoolFrames, address, address, PAGE, flags, PageSize::Small);
+    let slat = parent.slat().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
+    let done = slat.map(&mut PoolFrames, address, address, PAGE, flags, PageSize::Small);
     done.map_err(|_| HvStatus::NO_RESOURCES)
 }
 

@@ -22,6 +22,8 @@ pub const VERSION: zemindef::cpuid::Version = zemindef::cpuid::Version::CURRENT;
 #[cfg(target_os = "none")]
 mod boot;
 #[cfg(target_os = "none")]
+mod children;
+#[cfg(target_os = "none")]
 mod console;
 #[cfg(target_os = "none")]
 mod crash;

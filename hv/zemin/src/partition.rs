@@ -1,11 +1,13 @@
 //! A partition: what its VPs share.
 
+use crate::deposits::PagePool;
 use crate::mem::frames::PoolFrames;
 use crate::mem::{PAGE, phys};
 use crate::sync::{Once, SpinLock};
 use crate::vp::Vp;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use hvdef::PartitionId;
+use hvdef::cpuid::PartitionPrivileges;
 use hypercall::Privileges;
 use page_table::{Table, flags};
 
@@ -14,19 +16,43 @@ pub const ROOT_ID: PartitionId = PartitionId(1);
 /// Most VPs of a partition.
 pub const MAX_VPS: usize = 256;
 
+/// Where a partition is in its life.
+///
+/// ```text
+///   Created ──initialize──> Active ──finalize──> Finalized ──delete──> gone
+///      └───────────────────────delete─────────────────────────────────^
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Stage {
+    /// Has an id and a memory pool.
+    Created = 0,
+    /// Has second-level tables, and may have VPs.
+    Active = 1,
+    /// Has only its pool left.
+    Finalized = 2,
+}
+
 /// State shared by the VPs of one partition.
 pub struct Partition {
     /// Identifier, never reused.
     pub id: PartitionId,
-    /// What its hypercalls may do.
-    pub privileges: Privileges,
-    /// Second-level translation.
-    pub slat: Table,
-    /// Held by whoever changes it.
+    /// Whether it is the parent.
+    pub is_root: bool,
+    privileges: AtomicU64,
+    stage: AtomicU8,
+    /// Hypercalls under way that use this structure; it goes when there is none.
+    pub users: AtomicU32,
+    /// Memory the parent deposited for it.
+    pub pool: SpinLock<PagePool>,
+    /// Synthetic processor features that the parent chose for it.
+    pub synthetic_features: AtomicU64,
+    slat: Once<Table>,
+    /// Held by whoever changes the second-level tables.
     pub slat_lock: SpinLock<()>,
     /// The guest's own identification, MSR 0x40000000.
     pub guest_os_id: AtomicU64,
-    /// The hypercall MSR, 0x40000001; the page lies where the hypervisor put it.
+    /// The hypercall MSR, 0x40000001.
     pub hypercall_msr: AtomicU64,
     /// The reference TSC MSR, 0x40000021.
     pub reference_tsc_msr: AtomicU64,
@@ -44,12 +70,17 @@ pub static ROOT: Once<Partition> = Once::new();
 pub struct NotAccessible;
 
 impl Partition {
-    /// A partition without VPs.
-    pub const fn new(id: PartitionId, privileges: Privileges, slat: Table) -> Self {
+    /// A partition without VPs and without memory.
+    pub const fn new(id: PartitionId, is_root: bool, privileges: PartitionPrivileges) -> Self {
         Self {
             id,
-            privileges,
-            slat,
+            is_root,
+            privileges: AtomicU64::new(privileges.into_bits()),
+            stage: AtomicU8::new(Stage::Created as u8),
+            users: AtomicU32::new(0),
+            pool: SpinLock::new(PagePool::new()),
+            synthetic_features: AtomicU64::new(0),
+            slat: Once::new(),
             slat_lock: SpinLock::new(()),
             guest_os_id: AtomicU64::new(0),
             hypercall_msr: AtomicU64::new(0),
@@ -58,6 +89,38 @@ impl Partition {
             vps: [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_VPS],
             vp_count: AtomicU32::new(0),
         }
+    }
+
+    /// What its hypercalls may do.
+    pub fn privileges(&self) -> Privileges {
+        let mask = PartitionPrivileges::from_bits(self.privileges.load(Ordering::Relaxed));
+        if self.is_root { Privileges::root(mask) } else { Privileges::child(mask) }
+    }
+
+    /// Where it is in its life.
+    pub fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::Acquire) {
+            0 => Stage::Created,
+            1 => Stage::Active,
+            _ => Stage::Finalized,
+        }
+    }
+
+    /// Goes from `from` to `to`. `false` if it was elsewhere.
+    pub fn advance(&self, from: Stage, to: Stage) -> bool {
+        self.stage
+            .compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// Gives the partition its second-level tables.
+    pub fn set_slat(&self, slat: Table) {
+        self.slat.set(slat);
+    }
+
+    /// Its second-level tables, while it has them.
+    pub fn slat(&self) -> Option<&Table> {
+        self.slat.try_get().filter(|_| self.stage() == Stage::Active)
     }
 
     /// Adds the VP with the next index.
@@ -119,11 +182,12 @@ impl Partition {
         need: u64,
         mut action: impl FnMut(u64, usize, usize) -> Result<(), NotAccessible>,
     ) -> Result<(), NotAccessible> {
+        let slat = self.slat().ok_or(NotAccessible)?;
         let mut done = 0;
         while done < len {
             let at = gpa.checked_add(done as u64).ok_or(NotAccessible)?;
             let part = (len - done).min((PAGE - at % PAGE) as usize);
-            let leaf = self.slat.translate(&PoolFrames, at).ok_or(NotAccessible)?;
+            let leaf = slat.translate(&PoolFrames, at).ok_or(NotAccessible)?;
             if leaf.flags & need != need || !phys::is_mapped(leaf.address, part as u64) {
                 return Err(NotAccessible);
             }

@@ -6,12 +6,11 @@ use crate::exit::synic::VpSynic;
 use crate::lp::{self, Lp};
 use crate::mem::frames::{self, PoolFrames};
 use crate::mem::{IMAGE_OFFSET, PAGE, phys, space};
-use crate::partition::{Partition, ROOT, ROOT_ID};
+use crate::partition::{Partition, ROOT, ROOT_ID, Stage};
 use crate::sync::SpinLock;
 use crate::vp::{Activity, State, Vp};
 use arch_x86::msr;
 use arch_x86::vcpu::{PermissionMaps, Reg, Segment, SegmentName, SystemReg, TableName, Vcpu};
-use hypercall::Privileges;
 use lapic::{APIC_BASE_ADDRESS, Apic};
 use page_table::{NESTED, PageSize, Table};
 
@@ -103,8 +102,9 @@ fn permission_maps() -> u64 {
 pub fn create(facts: &Facts) -> Option<&'static Partition> {
     let shared = SharedPages::alloc(lp::count())?;
     let slat = build_slat(&shared, facts.premapped_end)?;
-    let partition =
-        ROOT.set(Partition::new(ROOT_ID, Privileges::root(super::PARENT_FEATURES.0), slat));
+    let partition = ROOT.set(Partition::new(ROOT_ID, true, super::PARENT_FEATURES.0));
+    partition.set_slat(slat);
+    partition.advance(Stage::Created, Stage::Active);
     fill_shared_pages(partition, &shared);
     let maps = permission_maps();
     for lp in lp::all() {
@@ -142,7 +142,7 @@ fn create_vp(
     let vmcb = frames::alloc()?;
     let memory = phys::pointer(frames::alloc()?).cast::<Vp>();
     // SAFETY: a fresh zeroed frame of our own; the maps live for ever in the image.
-    let vcpu = unsafe { Vcpu::new(phys::pointer(vmcb), vmcb, maps, partition.slat.root()) };
+    let vcpu = unsafe { Vcpu::new(phys::pointer(vmcb), vmcb, maps, partition.slat()?.root()) };
     let is_first = lp.index == 0;
     let assist_page = shared.vp(lp.index, VpPage::Assist);
     let state = State {

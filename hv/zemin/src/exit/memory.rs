@@ -48,10 +48,10 @@ fn map_on_demand(vp: &Vp, gpa: u64) -> bool {
     let start = gpa & !(PageSize::Huge.bytes() - 1);
     let largest = crate::boot::largest_parent_page();
     let _serialized = vp.partition.slat_lock.lock();
-    start >= crate::boot::FACTS.get().premapped_end
-        && vp
-            .partition
-            .slat
-            .map(&mut PoolFrames, start, start, PageSize::Huge.bytes(), PARENT_ACCESS, largest)
-            .is_ok()
+    let Some(slat) =
+        vp.partition.slat().filter(|_| start >= crate::boot::FACTS.get().premapped_end)
+    else {
+        return false;
+    };
+    slat.map(&mut PoolFrames, start, start, PageSize::Huge.bytes(), PARENT_ACCESS, largest).is_ok()
 }

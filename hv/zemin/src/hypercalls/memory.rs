@@ -1,33 +1,29 @@
-//! DEPOSIT_MEMORY and WITHDRAW_MEMORY: the parent's own pool so far.
+//! DEPOSIT_MEMORY and WITHDRAW_MEMORY.
 
-use super::interrupt::own_partition;
 use super::{Call, tlb};
-use crate::deposits::{self, PagePool};
+use crate::children;
+use crate::deposits;
 use crate::mem::{PAGE, phys};
-use crate::partition::Partition;
-use crate::sync::SpinLock;
+use crate::partition::{Partition, ROOT};
 use crate::vp::State;
 use hvdef::HvStatus;
 use hvdef::hypercall::memory::{DepositMemory, WithdrawMemory};
 use hypercall::Outcome;
-
-/// What the parent gave for its own partition.
-static POOL: SpinLock<PagePool> = SpinLock::new(PagePool::new());
 
 /// Pages withdrawn in one go: each is zeroed, so that nothing of the hypervisor's leaves with it.
 const WITHDRAW_BATCH: u16 = 32;
 
 /// Pages the parent has deposited for itself and not withdrawn.
 pub fn root_deposited() -> usize {
-    POOL.lock().owned()
+    ROOT.get().pool.lock().owned()
 }
 
 /// A zeroed page of the parent's pool, lent back to the parent.
 pub fn take_lent_page(parent: &Partition) -> Result<u64, HvStatus> {
-    let page = POOL.lock().get().ok_or(HvStatus::INSUFFICIENT_MEMORY)?;
+    let page = parent.pool.lock().get().ok_or(HvStatus::INSUFFICIENT_MEMORY)?;
     phys::zero(page, PAGE);
     if let Err(status) = deposits::lend(parent, page) {
-        POOL.lock().put(page);
+        parent.pool.lock().put(page);
         return Err(status);
     }
     Ok(page)
@@ -36,7 +32,7 @@ pub fn take_lent_page(parent: &Partition) -> Result<u64, HvStatus> {
 /// Takes a page back from the parent's use. The caller has flushed, or flushes before anything private is stored on it.
 pub fn return_lent_page(parent: &Partition, page: u64) {
     if deposits::hide(parent, page).is_ok() {
-        POOL.lock().put(page);
+        parent.pool.lock().put(page);
     }
 }
 
@@ -54,7 +50,8 @@ pub fn deposit(call: &Call, state: &mut State) -> Outcome {
 
 fn try_deposit(call: &Call) -> Result<(), HvStatus> {
     let input: DepositMemory = call.input()?;
-    let parent = own_partition(call, input.partition_id)?;
+    let owner = children::find(input.partition_id)?;
+    let parent = call.vp.partition;
     // The list is read once: what was taken is what is given, whatever another VP writes meanwhile.
     let mut pages = [0u64; MAX_PAGES];
     let reps = call.reps();
@@ -70,7 +67,7 @@ fn try_deposit(call: &Call) -> Result<(), HvStatus> {
             return Err(status);
         }
     }
-    let mut pool = POOL.lock();
+    let mut pool = owner.pool.lock();
     pages.iter().for_each(|&page| pool.add(page));
     Ok(())
 }
@@ -80,30 +77,29 @@ const MAX_PAGES: usize = 511;
 
 /// WITHDRAW_MEMORY: as many unused pages as were asked for; NO_RESOURCES when they run out.
 pub fn withdraw(call: &Call) -> Outcome {
-    let parent = match call
-        .input::<WithdrawMemory>()
-        .and_then(|input| own_partition(call, input.partition_id))
-    {
-        Ok(parent) => parent,
-        Err(status) => return Outcome::failed(status),
-    };
+    let owner =
+        match call.input::<WithdrawMemory>().and_then(|input| children::find(input.partition_id)) {
+            Ok(owner) => owner,
+            Err(status) => return Outcome::failed(status),
+        };
     let reps = call.reps();
     let end = reps.end.min(reps.start.saturating_add(WITHDRAW_BATCH));
     for rep in reps.start..end {
-        if let Err(status) = withdraw_one(call, parent, rep) {
+        if let Err(status) = withdraw_one(call, &owner, rep) {
             return Outcome::Failed { status, reps: rep };
         }
     }
     Outcome::Continue { reps: end }
 }
 
-fn withdraw_one(call: &Call, parent: &Partition, rep: u16) -> Result<(), HvStatus> {
-    let page = POOL.lock().remove().ok_or(HvStatus::NO_RESOURCES)?;
+fn withdraw_one(call: &Call, owner: &Partition, rep: u16) -> Result<(), HvStatus> {
+    let page = owner.pool.lock().remove().ok_or(HvStatus::NO_RESOURCES)?;
     phys::zero(page, PAGE);
-    let done =
-        call.output_rep(rep, &(page / PAGE)).and_then(|()| deposits::give_back(parent, page));
+    let done = call
+        .output_rep(rep, &(page / PAGE))
+        .and_then(|()| deposits::give_back(call.vp.partition, page));
     if done.is_err() {
-        POOL.lock().add(page);
+        owner.pool.lock().add(page);
     }
     done
 }

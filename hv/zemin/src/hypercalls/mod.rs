@@ -5,9 +5,11 @@
 //! into registers.
 
 mod call;
+mod gpa;
 mod interrupt;
 mod ipi;
 mod memory;
+mod partitions;
 mod property;
 mod stats;
 mod system;
@@ -36,7 +38,7 @@ pub fn handle(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpC
     };
     lp.count(Counter::Hypercalls);
     let registers = caller_registers(mode, state);
-    let (completion, status) = match hypercall::decode(&registers, vp.partition.privileges) {
+    let (completion, status) = match hypercall::decode(&registers, vp.partition.privileges()) {
         Ok(form) => {
             let outcome = dispatch(&Call { form, lp, vp }, state);
             let status = if let Outcome::Failed { status, .. } = outcome {
@@ -136,6 +138,12 @@ fn dispatch(call: &Call, state: &mut State) -> Outcome {
         C::QUERY_CAPABILITIES => system::capabilities(call),
         C::DEPOSIT_MEMORY => memory::deposit(call, state),
         C::WITHDRAW_MEMORY => memory::withdraw(call),
+        C::CREATE_PARTITION => partitions::create(call),
+        C::INITIALIZE_PARTITION => partitions::initialize(call),
+        C::FINALIZE_PARTITION => partitions::finalize(call),
+        C::DELETE_PARTITION => partitions::delete(call),
+        C::MAP_GPA_PAGES => gpa::map(call),
+        C::UNMAP_GPA_PAGES => gpa::unmap(call),
         C::MAP_STATS_PAGE => stats::map(call),
         C::UNMAP_STATS_PAGE => stats::unmap(call, state),
         C::GET_PARTITION_PROPERTY => property::get(call),

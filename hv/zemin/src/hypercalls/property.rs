@@ -2,45 +2,73 @@
 
 use super::interrupt::own_partition;
 use super::{Call, memory, tally};
+use crate::children;
 use crate::lp;
 use crate::mem::{frames, space};
+use crate::partition::Stage;
 use crate::{boot, log, time};
+use arch_x86::cpu;
+use core::sync::atomic::Ordering;
 use hvdef::HvStatus;
+use hvdef::hypercall::partition::{
+    GetPartitionProperty, GetPartitionPropertyEx, GetPartitionPropertyOutput, SetPartitionProperty,
+};
+use hvdef::property::{PartitionProperty, ProcessorVendor};
 use hypercall::Outcome;
 use zemindef::counters::Counter;
 use zemindef::info::{Backend, HvInfo};
 use zemindef::property as zemin;
 use zerocopy::IntoBytes;
 
-/// GET_PARTITION_PROPERTY: none of the parent is known yet.
+/// GET_PARTITION_PROPERTY.
 pub fn get(call: &Call) -> Outcome {
-    Outcome::from(call.input::<[u64; 2]>().and_then(|[partition, _]| {
-        own_partition(call, hvdef::PartitionId(partition))?;
-        Err(HvStatus::UNKNOWN_PROPERTY)
+    Outcome::from(call.input::<GetPartitionProperty>().and_then(|input| {
+        let partition = children::find(input.partition_id)?;
+        let value = match input.property {
+            PartitionProperty::PROCESSOR_VENDOR => ProcessorVendor::AMD.0,
+            PartitionProperty::PHYSICAL_ADDRESS_WIDTH => {
+                u64::from(cpu::cpuid(0x8000_0008, 0).eax & 0xFF)
+            }
+            PartitionProperty::PROCESSOR_CLOCK_FREQUENCY => time::CLOCKS.get().tsc_hz,
+            PartitionProperty::REFERENCE_TIME => time::now(),
+            PartitionProperty::SYNTHETIC_PROC_FEATURES if !partition.is_root => {
+                partition.synthetic_features.load(Ordering::Relaxed)
+            }
+            PartitionProperty::GUEST_OS_ID => partition.guest_os_id.load(Ordering::Relaxed),
+            _ => return Err(HvStatus::UNKNOWN_PROPERTY),
+        };
+        call.output(&GetPartitionPropertyOutput { value })
     }))
 }
 
-/// SET_PARTITION_PROPERTY: nothing of the parent can be changed.
+/// SET_PARTITION_PROPERTY: of children only.
 pub fn set(call: &Call) -> Outcome {
-    Outcome::from(call.input::<[u64; 3]>().and_then(|[partition, ..]| {
-        own_partition(call, hvdef::PartitionId(partition))?;
-        Err(HvStatus::UNKNOWN_PROPERTY)
+    Outcome::from(call.input::<SetPartitionProperty>().and_then(|input| {
+        let partition = children::find_child(input.partition_id)?;
+        match input.property {
+            // What the child's CPUID will show is settled before it becomes active.
+            PartitionProperty::SYNTHETIC_PROC_FEATURES if partition.stage() != Stage::Created => {
+                Err(HvStatus::INVALID_PARTITION_STATE)
+            }
+            PartitionProperty::SYNTHETIC_PROC_FEATURES => {
+                partition.synthetic_features.store(input.value, Ordering::Relaxed);
+                Ok(())
+            }
+            _ => Err(HvStatus::UNKNOWN_PROPERTY),
+        }
     }))
 }
 
-/// VMM capabilities: {u16 banks, 3 × u16 reserved, u64 bits}.
-const VMM_CAPABILITIES: u32 = 0x0009_0007;
-
-/// GET_PARTITION_PROPERTY_EX: {u64 partition, u32 code, u32 0, u64 argument}.
+/// GET_PARTITION_PROPERTY_EX: of the parent only.
 pub fn get_ex(call: &Call) -> Outcome {
-    Outcome::from(call.input::<[u64; 3]>().and_then(|[partition, code, argument]| {
-        own_partition(call, hvdef::PartitionId(partition))?;
-        match code as u32 {
-            VMM_CAPABILITIES => call.output(&[1u64, 0]),
-            zemin::LOG => log_chunk(call, argument),
-            zemin::LP_COUNTERS => lp_counters(call, argument),
+    Outcome::from(call.input::<GetPartitionPropertyEx>().and_then(|input| {
+        own_partition(call, input.partition_id)?;
+        match input.property.0 {
+            _ if input.property == PartitionProperty::VMM_CAPABILITIES => call.output(&[1u64, 0]),
+            zemin::LOG => log_chunk(call, input.argument),
+            zemin::LP_COUNTERS => lp_counters(call, input.argument),
             zemin::STATUS => call.output(&info()),
-            zemin::HYPERCALL_COUNTERS => hypercall_counters(call, argument),
+            zemin::HYPERCALL_COUNTERS => hypercall_counters(call, input.argument),
             _ => Err(HvStatus::UNKNOWN_PROPERTY),
         }
     }))
@@ -92,7 +120,7 @@ fn info() -> HvInfo {
         build_id: boot::build_id(),
         lp_count: lp::count(),
         root_vp_count: lp::count(),
-        partition_count: 1,
+        partition_count: crate::children::count(),
         backend: Backend::SVM,
         scheduler_type: hvdef::property::SchedulerType::CLASSIC.0,
         log_level: log::level(),

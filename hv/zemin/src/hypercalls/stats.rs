@@ -4,6 +4,7 @@
 //! brings the pages of itself and of its VP up to date now and then ([`refresh`]).
 
 use super::{Call, memory, tlb};
+use crate::children;
 use crate::lp::{self, Lp};
 use crate::mem::{PAGE, phys};
 use crate::partition::ROOT_ID;
@@ -89,7 +90,7 @@ pub fn refresh(lp: &Lp, now: u64) {
     let Some(mappings) = MAPPINGS.try_lock() else { return };
     let mine = |mapping: &&Mapping| match mapping.object {
         StatsObjectType::LOGICAL_PROCESSOR => mapping.key as u32 == lp.index,
-        StatsObjectType::VP => (mapping.key >> 64) as u32 == lp.index,
+        StatsObjectType::VP => is_roots(mapping.key) && (mapping.key >> 64) as u32 == lp.index,
         _ => false,
     };
     mappings.iter().flatten().filter(mine).for_each(fill);
@@ -118,6 +119,11 @@ const VP_COUNTERS: [(usize, Counter); 9] = [
     (42, Counter::VirtualEoi),
 ];
 
+/// Whether an identity names the parent.
+fn is_roots(key: u128) -> bool {
+    key as u64 == ROOT_ID.0 || key as u64 == u64::MAX
+}
+
 fn fill(mapping: &Mapping) {
     let store = |counter: usize, value: u64| {
         phys::write(mapping.page + counter as u64 * 8, &value.to_le_bytes());
@@ -134,8 +140,8 @@ fn fill(mapping: &Mapping) {
                 .into_iter()
                 .for_each(|(number, counter)| store(number, lp.counter(counter as usize)));
         }
-        StatsObjectType::PARTITION => store(1, lp::count().into()),
-        StatsObjectType::VP => {
+        StatsObjectType::PARTITION if is_roots(mapping.key) => store(1, lp::count().into()),
+        StatsObjectType::VP if is_roots(mapping.key) => {
             // The parent's VP and its LP share a number.
             let Some(lp) = lp::get((mapping.key >> 64) as u32) else { return };
             store(1, run_time(lp));
@@ -150,20 +156,18 @@ fn fill(mapping: &Mapping) {
 /// Whether the object exists and has such an area.
 fn validate(input: &StatsPageInput) -> Result<(), HvStatus> {
     let identity = &input.identity;
-    let own = identity.object == ROOT_ID.0 || identity.object == u64::MAX;
     match input.object_type {
         StatsObjectType::HYPERVISOR => {}
-        StatsObjectType::LOGICAL_PROCESSOR if lp::get(identity.lp_index().0).is_none() => {
-            return Err(HvStatus::INVALID_LP_INDEX);
+        StatsObjectType::LOGICAL_PROCESSOR => {
+            lp::get(identity.lp_index().0).ok_or(HvStatus::INVALID_LP_INDEX)?;
         }
-        StatsObjectType::LOGICAL_PROCESSOR => {}
-        StatsObjectType::PARTITION | StatsObjectType::VP if !own => {
-            return Err(HvStatus::INVALID_PARTITION_ID);
+        StatsObjectType::PARTITION => {
+            children::find(identity.partition_id())?;
         }
-        StatsObjectType::VP if identity.vp_index.0 >= lp::count() => {
-            return Err(HvStatus::INVALID_VP_INDEX);
+        StatsObjectType::VP => {
+            let partition = children::find(identity.partition_id())?;
+            partition.vp(identity.vp_index.0).ok_or(HvStatus::INVALID_VP_INDEX)?;
         }
-        StatsObjectType::PARTITION | StatsObjectType::VP => {}
         _ => return Err(HvStatus::INVALID_PARAMETER),
     }
     // There is one set of counters; Linux then uses it for the parent's area too.

@@ -1,0 +1,171 @@
+//! The child partitions: which there are, and finding one by its id.
+#![expect(unsafe_code, reason = "partitions live on deposited pages")]
+
+use crate::deposits;
+use crate::mem::phys;
+use crate::partition::{Partition, ROOT, ROOT_ID, Stage};
+use crate::sync::SpinLock;
+use core::ops::Deref;
+use core::sync::atomic::Ordering;
+use hvdef::cpuid::PartitionPrivileges;
+use hvdef::{HvStatus, PartitionId};
+use page_table::{Frames, NESTED, Table};
+
+/// Most children at a time.
+pub const MAX: usize = 255;
+
+struct Slot {
+    /// Address of the page the partition lies on; 0 for a free slot.
+    page: u64,
+    /// How often the slot was used: part of the id, so that an id is never used again.
+    generation: u64,
+}
+
+static SLOTS: SpinLock<[Slot; MAX]> =
+    SpinLock::new([const { Slot { page: 0, generation: 0 } }; MAX]);
+
+/// A partition in use: it is not deleted as long as this exists.
+pub struct InUse(&'static Partition);
+
+impl Deref for InUse {
+    type Target = Partition;
+    fn deref(&self) -> &Partition {
+        self.0
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.users.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Bits of an id that name the slot; the generation is above. The parent has id 1, which is slot 1 of generation 0.
+const SLOT_BITS: u32 = 8;
+
+/// The partition with this id, as the parent names it: the parent itself too.
+pub fn find(id: PartitionId) -> Result<InUse, HvStatus> {
+    if id == PartitionId::SELF || id == ROOT_ID {
+        let root = ROOT.get();
+        root.users.fetch_add(1, Ordering::AcqRel);
+        return Ok(InUse(root));
+    }
+    let slots = SLOTS.lock();
+    let slot = slots.get((id.0 & ((1 << SLOT_BITS) - 1)) as usize).filter(|slot| slot.page != 0);
+    let slot = slot
+        .filter(|slot| slot.generation == id.0 >> SLOT_BITS)
+        .ok_or(HvStatus::INVALID_PARTITION_ID)?;
+    let partition = at(slot.page);
+    partition.users.fetch_add(1, Ordering::AcqRel);
+    Ok(InUse(partition))
+}
+
+/// A child, never the parent.
+pub fn find_child(id: PartitionId) -> Result<InUse, HvStatus> {
+    find(id).and_then(|partition| {
+        if partition.is_root { Err(HvStatus::INVALID_PARTITION_ID) } else { Ok(partition) }
+    })
+}
+
+/// Number of partitions, the parent included.
+pub fn count() -> u32 {
+    1 + SLOTS.lock().iter().filter(|slot| slot.page != 0).count() as u32
+}
+
+fn at(page: u64) -> &'static Partition {
+    // SAFETY: `create` put a partition there, and `delete` waits until nobody uses it.
+    unsafe { &*phys::pointer(page).cast() }
+}
+
+/// Makes a partition on a page of the parent's pool.
+pub fn create() -> Result<PartitionId, HvStatus> {
+    const { assert!(size_of::<Partition>() <= crate::mem::PAGE as usize) };
+    let page = ROOT.get().pool.lock().get().ok_or(HvStatus::INSUFFICIENT_MEMORY)?;
+    let mut slots = SLOTS.lock();
+    let Some((index, slot)) = slots.iter_mut().enumerate().find(|(_, slot)| slot.page == 0) else {
+        ROOT.get().pool.lock().put(page);
+        return Err(HvStatus::NO_RESOURCES);
+    };
+    slot.generation += 1;
+    slot.page = page;
+    let id = PartitionId(slot.generation << SLOT_BITS | index as u64);
+    let partition = Partition::new(id, false, PartitionPrivileges::new());
+    // SAFETY: a page of our own, large and aligned enough; the slot is locked, so nobody looks yet.
+    unsafe { phys::pointer(page).cast::<Partition>().write(partition) };
+    Ok(id)
+}
+
+/// Ends a partition that is finalized, or never was initialized, and has an empty pool.
+pub fn delete(id: PartitionId) -> Result<(), HvStatus> {
+    {
+        let partition = find_child(id)?;
+        if partition.stage() == Stage::Active || partition.pool.lock().owned() != 0 {
+            return Err(HvStatus::INVALID_PARTITION_STATE);
+        }
+    }
+    let mut slots = SLOTS.lock();
+    let slot = slots
+        .get_mut((id.0 & ((1 << SLOT_BITS) - 1)) as usize)
+        .ok_or(HvStatus::INVALID_PARTITION_ID)?;
+    let page = slot.page;
+    if page == 0 || slot.generation != id.0 >> SLOT_BITS {
+        return Err(HvStatus::INVALID_PARTITION_ID);
+    }
+    // Who found it before the lock was taken is done in a moment; nobody finds it now.
+    while at(page).users.load(Ordering::Acquire) != 0 {
+        arch_x86::cpu::pause();
+    }
+    slot.page = 0;
+    ROOT.get().pool.lock().put(page);
+    Ok(())
+}
+
+/// A child's pool as the source of its second-level tables.
+pub struct ChildFrames<'a>(pub &'a Partition);
+
+impl Frames for ChildFrames<'_> {
+    fn alloc(&mut self) -> Option<u64> {
+        let page = self.0.pool.lock().get()?;
+        phys::zero(page, crate::mem::PAGE);
+        Some(page)
+    }
+
+    fn free(&mut self, table: u64) {
+        self.0.pool.lock().put(table);
+    }
+
+    fn read(&self, table: u64, index: usize) -> u64 {
+        crate::mem::frames::PoolFrames.read(table, index)
+    }
+
+    fn write(&mut self, table: u64, index: usize, entry: u64) {
+        crate::mem::frames::PoolFrames.write(table, index, entry);
+    }
+}
+
+/// Created to active: the partition gets its second-level tables.
+pub fn initialize(partition: &Partition) -> Result<(), HvStatus> {
+    let _serialized = partition.slat_lock.lock();
+    if partition.stage() != Stage::Created {
+        return Err(HvStatus::INVALID_PARTITION_STATE);
+    }
+    let slat =
+        Table::new(&mut ChildFrames(partition), NESTED).ok_or(HvStatus::INSUFFICIENT_MEMORY)?;
+    partition.set_slat(slat);
+    partition.advance(Stage::Created, Stage::Active);
+    Ok(())
+}
+
+/// Active to finalized: tables go back to the pool.
+pub fn finalize(partition: &Partition) -> Result<(), HvStatus> {
+    let _serialized = partition.slat_lock.lock();
+    let slat = partition.slat().copied().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
+    partition.advance(Stage::Active, Stage::Finalized);
+    slat.destroy(&mut ChildFrames(partition));
+    Ok(())
+}
+
+/// Whether the parent may name this page as memory of a child: RAM or device memory that it has itself.
+pub fn is_parents(address: u64) -> bool {
+    deposits::is_parents(ROOT.get(), address)
+}

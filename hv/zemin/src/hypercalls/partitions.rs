@@ -1,0 +1,45 @@
+//! The life of child partitions.
+
+use super::Call;
+use crate::children;
+use hvdef::HvStatus;
+use hvdef::hypercall::partition::{CreatePartition, CreatePartitionOutput, PartitionInput};
+use hypercall::Outcome;
+
+/// CREATE_PARTITION.
+pub fn create(call: &Call) -> Outcome {
+    Outcome::from(try_create(call))
+}
+
+fn try_create(call: &Call) -> Result<(), HvStatus> {
+    let input: CreatePartition = call.input()?;
+    if input.isolation.isolation_type() != 0 {
+        return Err(HvStatus::FEATURE_UNAVAILABLE);
+    }
+    let partition_id = children::create()?;
+    call.output(&CreatePartitionOutput { partition_id })
+        .inspect_err(|_| _ = children::delete(partition_id))
+}
+
+/// INITIALIZE_PARTITION.
+pub fn initialize(call: &Call) -> Outcome {
+    Outcome::from(call.input::<PartitionInput>().and_then(|input| {
+        let partition = children::find_child(input.partition_id)?;
+        children::initialize(&partition)
+    }))
+}
+
+/// FINALIZE_PARTITION.
+pub fn finalize(call: &Call) -> Outcome {
+    Outcome::from(call.input::<PartitionInput>().and_then(|input| {
+        let partition = children::find_child(input.partition_id)?;
+        children::finalize(&partition)
+    }))
+}
+
+/// DELETE_PARTITION.
+pub fn delete(call: &Call) -> Outcome {
+    Outcome::from(
+        call.input::<PartitionInput>().and_then(|input| children::delete(input.partition_id)),
+    )
+}
