@@ -17,7 +17,7 @@ use crate::build;
 use crate::cache::Key;
 use crate::context::Context;
 use crate::step::Step;
-use crate::toolbox::Toolbox;
+use crate::toolbox;
 
 /// Wall time that one run may take on the slowest host.
 const LIMIT: Duration = Duration::from_secs(1200);
@@ -72,7 +72,7 @@ pub fn run(context: &Context, options: &Options) -> Result<()> {
 /// Compiles the guest in the toolbox and packs it.
 fn initrd(context: &Context, artefacts: &Artefacts) -> Result<PathBuf> {
     let source = context.file("image/bench/init.c");
-    let toolbox = Toolbox::tools(context)?;
+    let toolbox = toolbox::tools(context)?;
     let key = Key::new(1).file(&source)?.text(&toolbox.root().display().to_string());
     let entry = context.cache.entry("bench", &key, |partial| {
         let step = Step::begin(context, "bench-guest", "compiling the measured guest")?;

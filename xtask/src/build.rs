@@ -9,7 +9,7 @@ use crate::hypervisor::{self, copy};
 use crate::kernel::{self, Kernel};
 use crate::qemu::Qemu;
 use crate::target::Freestanding;
-use crate::toolbox::Toolbox;
+use crate::toolbox;
 use crate::{guests, rootfs, stack};
 
 /// What to build.
@@ -29,7 +29,7 @@ pub fn run(context: &Context, options: &Options) -> Result<Artefacts> {
     if options.refresh {
         kernel::refresh(context)?;
     }
-    let toolbox = Toolbox::tools(context)?;
+    let toolbox = toolbox::tools(context)?;
     let qemu = Qemu::prepare(context)?;
     if !options.without_hypervisor {
         let target = Freestanding::prepare(context)?;

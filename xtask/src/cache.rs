@@ -109,6 +109,7 @@ impl Cache {
             make(&partial)?;
             fs::rename(&partial, &path)
                 .with_context(|| format!("cannot move {} into place", path.display()))?;
+            touch(&path);
         }
         Ok(path)
     }

@@ -71,6 +71,8 @@ impl Bootstrap {
         for path in ["doc/*", "man/*", "locale/*", "info/*"] {
             command.arg(format!("--dpkgopt=path-exclude=/usr/share/{path}"));
         }
+        // The result is renamed into place when it is complete: nothing needs to reach the disk before.
+        command.arg("--dpkgopt=force-unsafe-io");
         command.arg(format!("--setup-hook={ADD_BACKPORTS}"));
         command.args(self.hooks.iter().map(|hook| format!("--customize-hook={hook}")));
         command.arg(format!("--include={}", self.packages.join(",")));

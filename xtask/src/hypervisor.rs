@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 use crate::context::Context;
 use crate::step::Step;
 use crate::target::{Freestanding, TRIPLE};
-use crate::toolbox::Toolbox;
 use crate::workspace::Workspace;
+use harness::Toolbox;
 
 /// Builds the hypervisor: `out/zemin` without, `out/zemin.debug` with symbols and line tables.
 pub fn build(context: &Context, target: Freestanding, toolbox: &Toolbox) -> Result<PathBuf> {

@@ -12,7 +12,8 @@ use crate::cache::{Key, need_space, remove_tree};
 use crate::context::Context;
 use crate::debian::{Bootstrap, RELEASE, Variant};
 use crate::step::Step;
-use crate::toolbox::{Toolbox, read, unpack};
+use crate::toolbox::{read, unpack};
+use harness::Toolbox;
 
 /// The first version whose sources have `CONFIG_MSHV_ROOT`.
 const OLDEST: (u32, u32) = (6, 15);

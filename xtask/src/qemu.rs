@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::context::Context;
 use crate::step::output;
-use crate::toolbox::Toolbox;
+use crate::toolbox;
+use harness::Toolbox;
 
 /// Older releases emulate AMD-V so that its guests hang.
 pub const OLDEST: u32 = 10;
@@ -38,7 +39,7 @@ impl Qemu {
         }
         match version(PROGRAM) {
             Ok(version) if version >= OLDEST => Ok(Self::host(PROGRAM, version)),
-            _ => Ok(Self::own(&Toolbox::qemu(context)?)),
+            _ => Ok(Self::own(&toolbox::qemu(context)?)),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::debian::{Bootstrap, RELEASE, Variant, package_list};
 use crate::kernel::Kernel;
 use crate::layers::Layers;
 use crate::step::Step;
-use crate::toolbox::Toolbox;
+use harness::Toolbox;
 
 /// The image's size. It is sparse: on disk it takes what is in it.
 const SIZE: &str = "3G";

@@ -10,8 +10,8 @@ use anyhow::Result;
 
 use crate::context::Context;
 use crate::step::Step;
-use crate::toolbox::Toolbox;
 use crate::workspace::{Package, Workspace, select};
+use harness::Toolbox;
 
 const HOST: &str = "x86_64-unknown-linux-gnu";
 
