@@ -7,10 +7,7 @@ use core::ops::Range;
 use hvdef::HvStatus;
 use hvdef::hypercall::memory::{MapGpaFlags, MapGpaPages, UnmapGpaPages};
 use hypercall::Outcome;
-use page_table::{PageSize, flags};
-
-/// The parent knows the page and keeps it from the guest for now: an access is a GPA intercept, not one to nothing.
-pub const NO_ACCESS: u64 = 1 << 10;
+use page_table::{Change, PageSize, flags};
 
 /// A child's addresses end here: what four levels translate.
 const GPA_END: u64 = 1 << 48;
@@ -23,19 +20,9 @@ pub fn map(call: &Call) -> Outcome {
     };
     let size = if input.flags.large_page() { PageSize::Large } else { PageSize::Small };
     each(call, input.target_partition_id, input.target_base.0, size, |partition, gpa, rep| {
-        let number: u64 = call.rep(rep)?;
-        let source =
-            number.checked_mul(PageSize::Small.bytes()).ok_or(HvStatus::INVALID_PARAMETER)?;
-        let bits = entry_bits(input.flags)?;
-        if bits & flags::PRESENT != 0
-            && !(source.is_multiple_of(size.bytes()) && is_parents(source, size))
-        {
-            return Err(HvStatus::INVALID_PARAMETER);
-        }
         let slat = partition.slat().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
-        let target = if bits & flags::PRESENT != 0 { source } else { 0 };
-        slat.map(&mut ChildFrames(partition), gpa, target, size.bytes(), bits, size)
-            .map_err(|_| HvStatus::INSUFFICIENT_MEMORY)
+        let change = change_to(call.rep(rep)?, input.flags, size)?;
+        slat.change(&mut ChildFrames(partition), gpa, size.bytes(), change).map_err(|_| HvStatus::INSUFFICIENT_MEMORY)
     })
 }
 
@@ -85,20 +72,23 @@ fn gpa_of(base: u64, size: PageSize, rep: u16) -> Result<u64, HvStatus> {
     if fits { Ok(gpa) } else { Err(HvStatus::INVALID_PARAMETER) }
 }
 
-/// The entry's bits for what the parent asks.
-fn entry_bits(asked: MapGpaFlags) -> Result<u64, HvStatus> {
+/// What an element becomes. A page that the parent keeps from the guest for now is marked: an access to it is a GPA
+/// intercept, not one to nothing.
+fn change_to(page_number: u64, asked: MapGpaFlags, size: PageSize) -> Result<Change, HvStatus> {
     if asked.no_access() {
-        return Ok(NO_ACCESS);
+        return Ok(Change::Mark { keep_dirty: false });
     }
-    if !asked.readable() {
+    let output = page_number.checked_mul(PageSize::Small.bytes()).ok_or(HvStatus::INVALID_PARAMETER)?;
+    if !asked.readable() || !output.is_multiple_of(size.bytes()) || !is_parents(output, size) {
         return Err(HvStatus::INVALID_PARAMETER);
     }
     let executable = asked.kernel_executable() || asked.user_executable();
-    Ok(flags::PRESENT
+    let flags = flags::PRESENT
         | flags::USER
         | if asked.writable() { flags::WRITE } else { 0 }
         | if executable { 0 } else { flags::NO_EXECUTE }
-        | if asked.not_cached() { flags::UNCACHED | flags::WRITE_THROUGH } else { 0 })
+        | if asked.not_cached() { flags::UNCACHED | flags::WRITE_THROUGH } else { 0 };
+    Ok(Change::Map { output, flags, largest: size, keep_dirty: false })
 }
 
 /// Whether every page of the source is the parent's to give.
