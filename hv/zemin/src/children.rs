@@ -8,6 +8,7 @@ use crate::sync::SpinLock;
 use core::ops::Deref;
 use core::sync::atomic::Ordering;
 use hvdef::cpuid::PartitionPrivileges;
+use hvdef::property::SyntheticProcessorFeatures;
 use hvdef::{HvStatus, PartitionId};
 use page_table::{Frames, NESTED, Table};
 
@@ -152,6 +153,8 @@ pub fn initialize(partition: &Partition) -> Result<(), HvStatus> {
     let slat =
         Table::new(&mut ChildFrames(partition), NESTED).ok_or(HvStatus::INSUFFICIENT_MEMORY)?;
     partition.set_slat(slat);
+    let features = SyntheticProcessorFeatures::from_bits(partition.synthetic_features.load(Ordering::Relaxed));
+    partition.set_privileges(crate::exit::child_privileges(features));
     partition.advance(Stage::Created, Stage::Active);
     Ok(())
 }
@@ -160,6 +163,8 @@ pub fn initialize(partition: &Partition) -> Result<(), HvStatus> {
 pub fn finalize(partition: &Partition) -> Result<(), HvStatus> {
     let _serialized = partition.slat_lock.lock();
     let slat = partition.slat().copied().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
+    partition.vps().for_each(|vp| crate::vps::destroy(partition, vp));
+    partition.free_overlays();
     partition.advance(Stage::Active, Stage::Finalized);
     slat.destroy(&mut ChildFrames(partition));
     Ok(())

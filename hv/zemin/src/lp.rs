@@ -2,7 +2,9 @@
 #![expect(unsafe_code, reason = "per-LP state reached through GS, owned by the LP")]
 
 use crate::mem::{frames, space};
+use crate::sync::SpinLock;
 use crate::vp::Vp;
+use synic::RootQueue;
 use arch_x86::tables::{IST_DOUBLE_FAULT, IST_NMI, LpTables};
 use arch_x86::vcpu::LpContext;
 use arch_x86::{cpu, msr};
@@ -12,6 +14,46 @@ use zemindef::counters::Counter;
 
 /// Most LPs this build handles; further ones stay off.
 pub const MAX_LPS: usize = 64;
+
+/// Most VPs of children on one LP.
+pub const CHILDREN_MAX: usize = 128;
+/// Most VPs of children on the machine.
+pub const MAX_CHILD_VPS: usize = 1024;
+
+/// The VPs of children that live on an LP, and whose turn it is.
+pub struct Children {
+    vps: [Option<&'static Vp>; CHILDREN_MAX],
+    next: usize,
+}
+
+impl Children {
+    /// Adds a VP. `false` if there are too many.
+    pub fn add(&mut self, vp: &'static Vp) -> bool {
+        let slot = self.vps.iter_mut().find(|slot| slot.is_none());
+        slot.is_some_and(|slot| slot.replace(vp).is_none())
+    }
+
+    /// Takes a VP out.
+    pub fn remove(&mut self, vp: &Vp) {
+        for slot in &mut self.vps {
+            if slot.is_some_and(|there| core::ptr::eq(there, vp)) {
+                *slot = None;
+            }
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &'static Vp> + '_ {
+        self.vps.iter().flatten().copied()
+    }
+
+    /// The VPs in the order of their turns. The first one taken moves the turn on.
+    pub fn in_turn(&mut self) -> impl Iterator<Item = &'static Vp> + '_ {
+        let start = self.next;
+        self.next = (start + 1) % CHILDREN_MAX;
+        (0..CHILDREN_MAX).filter_map(move |offset| *self.vps.get((start + offset) % CHILDREN_MAX)?)
+    }
+}
 
 /// State of one LP. Fields in cells are touched by the LP itself only; atomics by all.
 #[repr(C)]
@@ -24,6 +66,10 @@ pub struct Lp {
     pub apic_id: u32,
     /// The parent's VP that lives on this LP.
     pub root_vp: Cell<Option<&'static Vp>>,
+    /// VPs of children that live on this LP.
+    pub children: SpinLock<Children>,
+    /// Messages for the parent's VP on this LP that wait for its slot.
+    pub root_queue: RootQueue<{ MAX_CHILD_VPS / 64 }>,
     /// Time-stamp counter value the physical timer is set to fire at; `u64::MAX` while it is off.
     pub timer_deadline: Cell<u64>,
     /// Vectors of level-triggered device interrupts whose physical end-of-interrupt is still owed.
@@ -65,6 +111,8 @@ pub fn create(apic_id: u32) -> Option<&'static Lp> {
         index,
         apic_id,
         root_vp: Cell::new(None),
+        children: SpinLock::new(Children { vps: [None; CHILDREN_MAX], next: 0 }),
+        root_queue: RootQueue::new(),
         timer_deadline: Cell::new(u64::MAX),
         owed_eoi: Cell::new([0; 4]),
         attention: AtomicBool::new(false),

@@ -34,6 +34,8 @@ mod exit;
 #[cfg(target_os = "none")]
 mod hypercalls;
 #[cfg(target_os = "none")]
+mod intercepts;
+#[cfg(target_os = "none")]
 mod interrupts;
 #[cfg(target_os = "none")]
 mod log;
@@ -53,6 +55,8 @@ mod time;
 mod trap;
 #[cfg(target_os = "none")]
 mod vp;
+#[cfg(target_os = "none")]
+mod vps;
 
 /// On a host there is nothing to run: `cargo xtask build` compiles this crate for its own target.
 #[cfg(not(target_os = "none"))]

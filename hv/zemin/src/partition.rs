@@ -58,9 +58,14 @@ pub struct Partition {
     pub reference_tsc_msr: AtomicU64,
     /// Crash parameters and control, MSRs 0x40000100 to 0x40000105.
     pub crash: [AtomicU64; 6],
+    /// Overlay pages: address and page. They outlast what the parent maps at their addresses.
+    overlays: SpinLock<[(u64, u64); OVERLAYS]>,
     vps: [AtomicPtr<Vp>; MAX_VPS],
     vp_count: AtomicU32,
 }
+
+/// Most overlay pages of a partition.
+const OVERLAYS: usize = 64;
 
 /// The parent's partition.
 pub static ROOT: Once<Partition> = Once::new();
@@ -86,6 +91,7 @@ impl Partition {
             hypercall_msr: AtomicU64::new(0),
             reference_tsc_msr: AtomicU64::new(0),
             crash: [const { AtomicU64::new(0) }; 6],
+            overlays: SpinLock::new([(0, 0); OVERLAYS]),
             vps: [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_VPS],
             vp_count: AtomicU32::new(0),
         }
@@ -153,6 +159,58 @@ impl Partition {
     /// The VP with this APIC id.
     pub fn vp_by_apic_id(&self, apic_id: u32) -> Option<&'static Vp> {
         self.vps().find(|vp| vp.apic_id == apic_id)
+    }
+
+    /// Notes an overlay page at `gpa`. `false` if there are too many.
+    pub fn remember_overlay(&self, gpa: u64, page: u64) -> bool {
+        let mut overlays = self.overlays.lock();
+        let slot = overlays.iter_mut().find(|slot| slot.1 == 0);
+        slot.map(|slot| *slot = (gpa, page)).is_some()
+    }
+
+    /// Forgets the overlay page at `gpa`.
+    pub fn forget_overlay(&self, gpa: u64) {
+        let mut overlays = self.overlays.lock();
+        overlays.iter_mut().filter(|slot| slot.1 != 0 && slot.0 == gpa).for_each(|slot| *slot = (0, 0));
+    }
+
+    /// Gives the overlay pages back to the pool.
+    pub fn free_overlays(&self) {
+        let mut overlays = self.overlays.lock();
+        for slot in overlays.iter_mut().filter(|slot| slot.1 != 0) {
+            self.pool.lock().put(slot.1);
+            *slot = (0, 0);
+        }
+    }
+
+    /// Calls `action` for every overlay page inside `[gpa, gpa + len)`.
+    pub fn overlays_in(&self, gpa: u64, len: u64, mut action: impl FnMut(u64, u64)) {
+        let overlays = self.overlays.lock();
+        let inside = |slot: &&(u64, u64)| slot.1 != 0 && slot.0.wrapping_sub(gpa) < len;
+        overlays.iter().filter(inside).for_each(|&(gpa, page)| action(gpa, page));
+    }
+
+    /// Gives the partition the privileges that its features imply.
+    pub fn set_privileges(&self, privileges: PartitionPrivileges) {
+        self.privileges.store(privileges.into_bits(), Ordering::Relaxed);
+    }
+
+    /// Puts a VP at `index`. `false` if there is one.
+    pub fn place_vp(&self, index: u32, vp: &'static Vp) -> bool {
+        let Some(slot) = self.vps.get(index as usize) else { return false };
+        let vp = core::ptr::from_ref(vp).cast_mut();
+        let free = slot.compare_exchange(core::ptr::null_mut(), vp, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if free {
+            self.vp_count.fetch_max(index + 1, Ordering::AcqRel);
+        }
+        free
+    }
+
+    /// Takes the VP at `index` out.
+    pub fn remove_vp(&self, index: u32) {
+        if let Some(slot) = self.vps.get(index as usize) {
+            slot.store(core::ptr::null_mut(), Ordering::Release);
+        }
     }
 
     /// Reads guest memory. All or nothing.

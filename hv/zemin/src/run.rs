@@ -17,35 +17,110 @@ use crate::hypercalls;
 use crate::interrupts;
 use crate::lp::{self, Lp};
 use crate::time;
-use crate::vp::{Activity, State, Vp};
+use crate::vp::{Activity, Owned, State, Vp};
 use arch_x86::cpu;
 use arch_x86::vcpu::LpContext;
 use core::sync::atomic::Ordering;
 use zemindef::counters::Counter;
 
-/// Runs the calling LP's VP.
+/// Longest turn of a child's VP while others wait, in 100 ns.
+const SLICE: u64 = 50_000;
+
+/// Runs the calling LP's VPs: the parent's when it has something to do, else the children's in turn.
 pub fn run() -> ! {
     let lp = lp::current();
-    let vp = lp.root_vp.get().expect("boot gives every LP its VP");
+    let root = lp.root_vp.get().expect("boot gives every LP its VP");
     // SAFETY: this is the LP's run loop, and it never returns.
-    let state = unsafe { vp.state() };
+    let state = unsafe { root.state() };
     let mut context = lp.context();
     lp.attention.store(true, Ordering::Relaxed);
     loop {
-        if lp.attention.load(Ordering::Relaxed) {
-            lp.attention.swap(false, Ordering::AcqRel);
-            vp.absorb(state);
-            expire_timers(lp, state);
-        }
+        attend(lp, root, state);
         if state.activity != Activity::Running && !wake(lp, state) {
-            idle(lp, &mut context);
+            match next_child(lp) {
+                Some((vp, child)) => run_child(lp, root, state, vp, child, &mut context),
+                None => idle(lp, &mut context),
+            }
             continue;
         }
         if state.reevaluate {
             state.deliver_pending(lp);
         }
-        enter(lp, vp, state, &mut context);
+        enter(lp, root, state, &mut context);
     }
+}
+
+/// Takes in what happened meanwhile: posted interrupts, requests, timers.
+#[inline]
+fn attend(lp: &Lp, root: &Vp, state: &mut State) {
+    if lp.attention.load(Ordering::Relaxed) {
+        lp.attention.swap(false, Ordering::AcqRel);
+        root.absorb(state);
+        expire_timers(lp, state);
+        state.pump_root_queue(lp);
+        attend_children(lp);
+    }
+}
+
+/// The same for children's VPs that are not running.
+fn attend_children(lp: &Lp) {
+    let children = lp.children.lock();
+    for vp in children.iter() {
+        if let Some(mut state) = vp.try_own() {
+            vp.absorb(&mut state);
+            expire_timers(lp, &mut state);
+        }
+    }
+}
+
+/// The next child's VP that can run, taken.
+fn next_child(lp: &Lp) -> Option<(&'static Vp, Owned<'static>)> {
+    let mut children = lp.children.lock();
+    let mut turn = children.in_turn();
+    turn.find_map(|vp| {
+        let mut state = vp.try_own().filter(|_| !vp.is_wanted_stopped())?;
+        let runs = state.activity == Activity::Running || wake(lp, &mut state);
+        runs.then_some((vp, state))
+    })
+}
+
+/// A child's turn on the LP: until the parent has something to do, it stops, or its time is over.
+fn run_child(
+    lp: &'static Lp,
+    root: &'static Vp,
+    root_state: &mut State,
+    vp: &'static Vp,
+    mut state: Owned<'static>,
+    context: &mut LpContext,
+) {
+    lp.count(Counter::WorldSwitches);
+    root_state.save_extended();
+    state.load_extended();
+    let end = time::tsc_at(time::now() + SLICE);
+    interrupts::set_timer(lp, end);
+    loop {
+        if lp.attention.load(Ordering::Relaxed) {
+            attend(lp, root, root_state);
+            vp.absorb(&mut state);
+            expire_timers(lp, &mut state);
+            root_state.settle_skipped_eoi();
+            if root_state.is_runnable() || cpu::rdtsc() >= end {
+                break;
+            }
+        }
+        let stops = vp.is_wanted_stopped() || state.activity != Activity::Running && !wake(lp, &mut state);
+        if stops || root_state.is_runnable() {
+            break;
+        }
+        if state.reevaluate {
+            state.deliver_pending(lp);
+        }
+        enter(lp, vp, &mut state, context);
+    }
+    state.save_extended();
+    root_state.load_extended();
+    // Another look at everything that waits: this VP's own turn may have made some of it ready.
+    lp.attention.store(true, Ordering::Relaxed);
 }
 
 /// One turn in the guest and what it exited for.

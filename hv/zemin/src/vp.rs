@@ -60,8 +60,25 @@ pub struct Vp {
     address: AtomicU64,
     /// Generation of completed translation flushes, so that a caller can wait for one.
     pub flushes: AtomicU64,
+    /// Number among all VPs of children; 0 for the parent's.
+    pub number: u32,
+    /// Why the parent holds the VP: [`EXPLICIT`], [`INTERCEPT`].
+    suspend: AtomicU32,
+    /// Somebody has the state: the LP that runs it, or a hypercall about it.
+    owned: AtomicBool,
+    /// Hypercalls that want the VP stopped.
+    pins: AtomicU32,
+    /// System address of the intercept message page; 0 while it is not mapped.
+    pub intercept_page: AtomicU64,
+    /// System address of the register page; 0 while it is not mapped.
+    pub register_page: AtomicU64,
     state: UnsafeCell<State>,
 }
+
+/// Suspended because the parent said so.
+pub const EXPLICIT: u32 = 1 << 0;
+/// Suspended because an intercept waits for the parent.
+pub const INTERCEPT: u32 = 1 << 1;
 
 // SAFETY: `state` is reached only through `Vp::state`, whose caller is the owning LP.
 unsafe impl Sync for Vp {}
@@ -86,6 +103,10 @@ pub struct State {
     pub xcr0: u64,
     /// Something changed that may make an interrupt deliverable, or undeliverable.
     pub reevaluate: bool,
+    /// System address of the page with floating-point and vector state while the VP is not on its LP.
+    pub extended: u64,
+    /// DR0 to DR3 while the VP is not on its LP.
+    pub breakpoints: [u64; 4],
     /// Synthetic interrupt controller.
     pub synic: crate::exit::synic::VpSynic,
 }
@@ -97,6 +118,7 @@ impl Vp {
         lp: &'static Lp,
         index: u32,
         apic_id: u32,
+        number: u32,
         state: State,
     ) -> Self {
         Self {
@@ -111,6 +133,12 @@ impl Vp {
             startup_page: AtomicU8::new(0),
             address: AtomicU64::new(state.apic.address().to_bits()),
             flushes: AtomicU64::new(0),
+            number,
+            suspend: AtomicU32::new(if number == 0 { 0 } else { EXPLICIT }),
+            owned: AtomicBool::new(false),
+            pins: AtomicU32::new(0),
+            intercept_page: AtomicU64::new(0),
+            register_page: AtomicU64::new(0),
             state: UnsafeCell::new(state),
         }
     }
@@ -138,6 +166,51 @@ impl Vp {
     /// Tells the senders of IPIs what the APIC's address is now.
     pub fn publish_address(&self, address: Address) {
         self.address.store(address.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Which of [`EXPLICIT`] and [`INTERCEPT`] hold.
+    pub fn suspended(&self) -> u32 {
+        self.suspend.load(Ordering::SeqCst)
+    }
+
+    /// Sets a reason to be suspended.
+    pub fn suspend(&self, reason: u32) {
+        self.suspend.fetch_or(reason, Ordering::SeqCst);
+    }
+
+    /// Takes a reason away, and lets the LP see whether the VP runs now.
+    pub fn resume(&self, reason: u32) {
+        self.suspend.fetch_and(!reason, Ordering::SeqCst);
+        self.lp.kick();
+    }
+
+    /// Whether the VP has to leave its LP.
+    pub fn is_wanted_stopped(&self) -> bool {
+        self.suspended() != 0 || self.pins.load(Ordering::SeqCst) != 0
+    }
+
+    /// Whether some LP has it, so that a request will be served before guest code runs on.
+    pub fn is_owned(&self) -> bool {
+        self.owned.load(Ordering::SeqCst)
+    }
+
+    /// Takes a child's VP to run it. Nobody else touches its state until the guard goes.
+    pub fn try_own(&self) -> Option<Owned<'_>> {
+        let free = self.owned.compare_exchange(false, true, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        free.then_some(Owned { vp: self, pinned: false })
+    }
+
+    /// Stops a child's VP and takes its state. It goes on when the guard goes.
+    pub fn stop(&self) -> Owned<'_> {
+        self.pins.fetch_add(1, Ordering::SeqCst);
+        self.lp.kick();
+        loop {
+            if let Some(mut owned) = self.try_own() {
+                owned.pinned = true;
+                return owned;
+            }
+            arch_x86::cpu::pause();
+        }
     }
 
     /// Delivers an interrupt message that was addressed to this VP.
@@ -204,6 +277,37 @@ impl Vp {
     }
 }
 
+/// The state of a child's VP, for whoever took it.
+pub struct Owned<'a> {
+    vp: &'a Vp,
+    pinned: bool,
+}
+
+impl core::ops::Deref for Owned<'_> {
+    type Target = State;
+    fn deref(&self) -> &State {
+        // SAFETY: `owned` was free and is set until this goes.
+        unsafe { &*self.vp.state.get() }
+    }
+}
+
+impl core::ops::DerefMut for Owned<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        // SAFETY: as `deref`.
+        unsafe { &mut *self.vp.state.get() }
+    }
+}
+
+impl Drop for Owned<'_> {
+    fn drop(&mut self) {
+        self.vp.owned.store(false, Ordering::SeqCst);
+        if self.pinned {
+            self.vp.pins.fetch_sub(1, Ordering::SeqCst);
+            self.vp.lp.kick();
+        }
+    }
+}
+
 /// Empties a posted set and returns what it held.
 fn take(set: &[AtomicU64; 4]) -> [u64; 4] {
     core::array::from_fn(|word| match set.get(word) {
@@ -219,6 +323,7 @@ impl State {
         self.apic.reset(ResetKind::Init);
         (self.activity, self.nmi_pending) = (Activity::WaitForStartup, false);
         (self.eoi_skippable, self.reevaluate) = (false, true);
+        self.xcr0 = 1;
         self.set_xcr0(1);
     }
 
@@ -323,6 +428,33 @@ impl State {
             | Delivery::Init
             | Delivery::Sipi { .. }
             | Delivery::ExtInt => {}
+        }
+    }
+
+    /// Puts the registers that VMRUN does not switch into memory: the LP turns to another VP.
+    pub fn save_extended(&mut self) {
+        let supported = supported_xcr0();
+        self.breakpoints = fpu::breakpoints();
+        if supported != 0 {
+            // SAFETY: the mask is what the processor supports and fits the page; the page is this VP's alone.
+            unsafe {
+                arch_x86::cpu::xsetbv(supported);
+                fpu::save(&mut *phys::pointer(self.extended).cast(), supported);
+            }
+        }
+    }
+
+    /// Loads them again.
+    pub fn load_extended(&mut self) {
+        let supported = supported_xcr0();
+        fpu::set_breakpoints(self.breakpoints);
+        if supported != 0 {
+            // SAFETY: as `save_extended`; the page holds what that wrote, or zeros, the initial state.
+            unsafe {
+                arch_x86::cpu::xsetbv(supported);
+                fpu::restore(&*phys::pointer(self.extended).cast(), supported);
+                arch_x86::cpu::xsetbv(self.xcr0);
+            }
         }
     }
 

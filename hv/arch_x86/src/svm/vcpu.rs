@@ -125,6 +125,11 @@ impl Vcpu {
         self.decode_exit()
     }
 
+    /// Physical address of the control block, for whoever frees it after the processor's end.
+    pub fn control_page(&self) -> u64 {
+        self.vmcb_physical
+    }
+
     /// A general-purpose register.
     pub fn reg(&self, reg: Reg) -> u64 {
         self.regs[reg as usize]

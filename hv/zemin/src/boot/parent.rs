@@ -155,11 +155,13 @@ fn create_vp(
         eoi_skippable: false,
         xcr0: 1,
         reevaluate: false,
+        extended: frames::alloc()?,
+        breakpoints: [0; 4],
         synic: VpSynic::new(shared, lp.index),
     };
     // SAFETY: a fresh frame, large and aligned enough, never freed.
     unsafe {
-        memory.write(Vp::new(partition, lp, lp.index, lp.apic_id, state));
+        memory.write(Vp::new(partition, lp, lp.index, lp.apic_id, 0, state));
         Some(&*memory)
     }
 }
@@ -180,19 +182,28 @@ const HYPERCALL_CODE: [u8; 4] = [0x0F, 0x01, 0xD9, 0xC3];
 
 fn fill_shared_pages(partition: &Partition, shared: &SharedPages) {
     use core::sync::atomic::Ordering::Relaxed;
+    phys::write(shared.hypercall(), &hypercall_page());
+    partition.hypercall_msr.store(shared.hypercall(), Relaxed);
+    partition.reference_tsc_msr.store(shared.reference_tsc(), Relaxed);
+    partition.crash[5].store(crate::exit::CRASH_CAPABILITIES, Relaxed);
+    fill_reference_page(shared.reference_tsc());
+}
+
+/// The content of a hypercall page.
+pub fn hypercall_page() -> [u8; PAGE as usize] {
     let mut code = [0xCC; PAGE as usize];
     for (byte, instruction) in code.iter_mut().zip(HYPERCALL_CODE) {
         *byte = instruction;
     }
-    phys::write(shared.hypercall(), &code);
-    partition.hypercall_msr.store(shared.hypercall(), Relaxed);
-    partition.reference_tsc_msr.store(shared.reference_tsc(), Relaxed);
-    partition.crash[5].store(crate::exit::CRASH_CAPABILITIES, Relaxed);
-    // Sequence 1: valid. time = (tsc * scale >> 64) + offset.
+    code
+}
+
+/// Fills a reference TSC page. Sequence 1: valid. time = (tsc * scale >> 64) + offset.
+pub fn fill_reference_page(page: u64) {
     let reference = crate::time::CLOCKS.get().reference;
-    let words = phys::shared_words(shared.reference_tsc());
+    let words = phys::shared_words(page);
     for (word, value) in words.iter().zip([1, reference.scale(), reference.offset() as u64]) {
-        word.store(value, Relaxed);
+        word.store(value, core::sync::atomic::Ordering::Relaxed);
     }
 }
 

@@ -8,7 +8,7 @@ use hvdef::cpuid as hv;
 use zemindef::cpuid as zemin;
 
 /// Leaf 1 ECX: MONITOR, which could hold the LP in MWAIT; VMX; x2APIC; TSC deadline timer; OSXSAVE; hypervisor present.
-mod leaf1 {
+pub(super) mod leaf1 {
     pub const MONITOR: u32 = 1 << 3;
     pub const VMX: u32 = 1 << 5;
     pub const X2APIC: u32 = 1 << 21;
@@ -23,12 +23,21 @@ const SVM_BITS: u32 = 1 << 2 | 1 << 12;
 
 /// Answers CPUID with the leaf in EAX and the subleaf in ECX.
 pub fn handle(vp: &Vp, state: &mut State) {
-    let leaf = state.vcpu.reg(Reg::Rax) as u32;
-    let subleaf = state.vcpu.reg(Reg::Rcx) as u32;
+    let (leaf, subleaf) = operands(state);
     let result = match leaf {
         0x4000_0000..=0x4000_FFFF => synthetic(leaf),
         _ => native(vp, state, leaf, subleaf),
     };
+    answer(state, result);
+}
+
+/// Leaf and subleaf.
+pub(super) fn operands(state: &State) -> (u32, u32) {
+    (state.vcpu.reg(Reg::Rax) as u32, state.vcpu.reg(Reg::Rcx) as u32)
+}
+
+/// Puts an answer into the registers.
+pub(super) fn answer(state: &mut State, result: CpuidResult) {
     let regs = state.vcpu.regs();
     regs[Reg::Rax as usize] = u64::from(result.eax);
     regs[Reg::Rbx as usize] = u64::from(result.ebx);

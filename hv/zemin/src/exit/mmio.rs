@@ -81,6 +81,19 @@ fn decode(partition: &Partition, vcpu: &Vcpu) -> Result<Access, NotUnderstood> {
     access::decode(bytes.get(..len).unwrap_or_default(), code)
 }
 
+/// The bytes at the guest's instruction pointer, as far as they can be read, and how many.
+pub fn instruction(partition: &Partition, vcpu: &Vcpu) -> (u8, [u8; 16]) {
+    let mut bytes = [0; INSTRUCTION_MAX];
+    let cs = vcpu.segment(SegmentName::Cs);
+    let base = if cs.attributes & LONG != 0 { 0 } else { cs.base };
+    let len = fetch(partition, vcpu, base.wrapping_add(vcpu.rip()), &mut bytes);
+    let mut padded = [0; 16];
+    for (to, from) in padded.iter_mut().zip(bytes) {
+        *to = from;
+    }
+    (len as u8, padded)
+}
+
 /// Reads instruction bytes at a linear address; how many there are before something is not mapped.
 fn fetch(
     partition: &Partition,

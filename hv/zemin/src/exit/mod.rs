@@ -1,11 +1,17 @@
 //! What a guest did to exit, and what follows.
 
 pub mod apic;
+mod child;
+mod child_cpuid;
+mod child_msr;
 mod crash;
+pub use child::deliver as deliver_to_child;
+pub use child_cpuid::privileges as child_privileges;
 pub use crash::CAPABILITIES as CRASH_CAPABILITIES;
 pub mod cpuid;
 pub mod memory;
 mod mmio;
+mod overlay;
 pub mod msr;
 pub mod synic;
 
@@ -27,6 +33,9 @@ pub fn handle(
     exit: Exit,
 ) {
     lp.count(Counter::Exits);
+    if !vp.partition.is_root {
+        return child::handle(lp, vp, state, context, exit);
+    }
     match exit {
         Exit::Cpuid => {
             lp.count(Counter::ExitCpuid);
@@ -39,19 +48,14 @@ pub fn handle(
         }
         Exit::MsrWrite => {
             lp.count(Counter::ExitMsrWrite);
-            let index = state.vcpu.reg(Reg::Rcx) as u32;
-            let value = state.vcpu.reg(Reg::Rdx) << 32 | state.vcpu.reg(Reg::Rax) & 0xFFFF_FFFF;
+            let (index, value) = msr_operands(state);
             let done = msr::write(lp, vp, state, index, value);
             finish_msr(lp, state, context, done);
         }
         Exit::MsrRead => {
             lp.count(Counter::ExitMsrRead);
-            let index = state.vcpu.reg(Reg::Rcx) as u32;
-            let done = msr::read(vp, state, index).map(|value| {
-                state.vcpu.set_reg(Reg::Rax, value & 0xFFFF_FFFF);
-                state.vcpu.set_reg(Reg::Rdx, value >> 32);
-            });
-            finish_msr(lp, state, context, done);
+            let done = msr::read(vp, state, state.vcpu.reg(Reg::Rcx) as u32);
+            finish_read(lp, state, context, done);
         }
         Exit::Hypercall => {
             lp.count(Counter::ExitHypercall);
@@ -135,6 +139,20 @@ fn handle_rare(
 pub fn inject(lp: &Lp, state: &mut State, event: Event) {
     lp.count(Counter::InjectedExceptions);
     state.vcpu.inject(event);
+}
+
+/// The register and the value of a WRMSR.
+fn msr_operands(state: &State) -> (u32, u64) {
+    let reg = |reg| state.vcpu.reg(reg);
+    (reg(Reg::Rcx) as u32, reg(Reg::Rdx) << 32 | reg(Reg::Rax) & 0xFFFF_FFFF)
+}
+
+fn finish_read(lp: &Lp, state: &mut State, context: &LpContext, done: Result<u64, msr::Fault>) {
+    let done = done.map(|value| {
+        state.vcpu.set_reg(Reg::Rax, value & 0xFFFF_FFFF);
+        state.vcpu.set_reg(Reg::Rdx, value >> 32);
+    });
+    finish_msr(lp, state, context, done);
 }
 
 fn finish_msr(lp: &Lp, state: &mut State, context: &LpContext, done: Result<(), msr::Fault>) {

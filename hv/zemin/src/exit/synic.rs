@@ -21,6 +21,10 @@ pub struct VpSynic {
     timers: Stimers,
     /// System address of the message page.
     messages: u64,
+    /// System address of the event flags page.
+    events: u64,
+    /// SIMP and SIEFP as they were when their pages were placed (children).
+    overlays: [u64; 2],
 }
 
 impl VpSynic {
@@ -36,6 +40,28 @@ impl VpSynic {
             ),
             timers: Stimers::new(true),
             messages: page(VpPage::Messages),
+            events: page(VpPage::Events),
+            overlays: [0; 2],
+        }
+    }
+
+    /// The SynIC of a child's VP: it names its pages itself.
+    pub fn for_child() -> Self {
+        Self { registers: Synic::new(), timers: Stimers::new(true), messages: 0, events: 0, overlays: [0; 2] }
+    }
+
+    /// What the page MSR `index` said when its page was placed.
+    pub fn overlay(&self, index: u32) -> u64 {
+        self.overlays[usize::from(index == hv::SIEFP)]
+    }
+
+    /// The page of MSR `index` was placed at `page`, or taken away (0).
+    pub fn set_overlay(&mut self, index: u32, value: u64, page: u64) {
+        self.overlays[usize::from(index == hv::SIEFP)] = value;
+        if index == hv::SIMP {
+            self.messages = page;
+        } else {
+            self.events = page;
         }
     }
 
@@ -104,7 +130,7 @@ impl State {
     pub fn write_synic_msr(
         &mut self,
         lp: &Lp,
-        _vp: &Vp,
+        vp: &Vp,
         index: u32,
         value: u64,
     ) -> Result<(), Fault> {
@@ -123,6 +149,9 @@ impl State {
             | Effect::PageChanged { page: Page::Messages, enabled: true, .. } => {
                 let waiting = self.synic.timers.undelivered(time::now());
                 waiting.into_iter().flatten().for_each(|action| self.announce(action));
+                if vp.partition.is_root {
+                    self.pump_root_queue(lp);
+                }
             }
             Effect::PageChanged { .. } | Effect::None => {}
         }
@@ -157,6 +186,21 @@ impl State {
                 if self.post_message(sint, &message) {
                     self.synic.timers.message_delivered(timer);
                 }
+            }
+        }
+    }
+
+    /// Puts the next waiting message for the parent's driver into its slot, if that is free.
+    pub fn pump_root_queue(&mut self, lp: &Lp) {
+        if lp.root_queue.is_empty() {
+            return;
+        }
+        let Ok(signal) = self.synic.registers.message_signal(0) else { return };
+        let slot = Slot { page: self.synic.messages, sint: 0 };
+        if lp.root_queue.pump(&slot, crate::intercepts::root_message) {
+            lp.count(Counter::SynicMessages);
+            if let Signal::Interrupt { vector, .. } = signal {
+                self.raise(vector);
             }
         }
     }

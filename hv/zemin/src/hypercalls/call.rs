@@ -36,6 +36,12 @@ impl Call {
         self.read_at(self.form.list_offset() + usize::from(index) * size_of::<T>())
     }
 
+    /// Element `index` of the variable header.
+    pub fn variable<T: FromBytes + IntoBytes>(&self, index: usize) -> Result<T, HvStatus> {
+        let start = self.form.list_offset() - self.form.variable_header_bytes();
+        self.read_at(start + index * size_of::<T>())
+    }
+
     /// The VPs that a set names, whose header ends the fixed header of `header` bytes.
     pub fn vp_set(
         &self,

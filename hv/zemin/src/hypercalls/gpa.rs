@@ -22,8 +22,22 @@ pub fn map(call: &Call) -> Outcome {
     each(call, input.target_partition_id, input.target_base.0, size, |partition, gpa, rep| {
         let slat = partition.slat().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
         let change = change_to(call.rep(rep)?, input.flags, size)?;
-        slat.change(&mut ChildFrames(partition), gpa, size.bytes(), change).map_err(|_| HvStatus::INSUFFICIENT_MEMORY)
+        slat.change(&mut ChildFrames(partition), gpa, size.bytes(), change)
+            .map_err(|_| HvStatus::INSUFFICIENT_MEMORY)?;
+        keep_overlays(partition, gpa, size)
     })
+}
+
+/// Puts overlay pages back on top of what was mapped at their addresses.
+fn keep_overlays(partition: &Partition, gpa: u64, size: PageSize) -> Result<(), HvStatus> {
+    let slat = partition.slat().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
+    let access = flags::PRESENT | flags::WRITE | flags::USER;
+    let mut done = true;
+    partition.overlays_in(gpa, size.bytes(), |at, page| {
+        let small = PageSize::Small;
+        done &= slat.map(&mut ChildFrames(partition), at, page, small.bytes(), access, small).is_ok();
+    });
+    if done { Ok(()) } else { Err(HvStatus::INSUFFICIENT_MEMORY) }
 }
 
 /// UNMAP_GPA_PAGES.

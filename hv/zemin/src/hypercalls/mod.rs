@@ -11,10 +11,12 @@ mod ipi;
 mod memory;
 mod partitions;
 mod property;
+mod registers;
 mod stats;
 mod system;
 mod tally;
 mod tlb;
+mod vps;
 
 use crate::log::{Level, log};
 use crate::lp::Lp;
@@ -142,6 +144,15 @@ fn dispatch(call: &Call, state: &mut State) -> Outcome {
         C::INITIALIZE_PARTITION => partitions::initialize(call),
         C::FINALIZE_PARTITION => partitions::finalize(call),
         C::DELETE_PARTITION => partitions::delete(call),
+        C::CREATE_VP => vps::create(call),
+        C::DELETE_VP => vps::delete(call),
+        C::MAP_VP_STATE_PAGE => vps::map_state_page(call),
+        C::UNMAP_VP_STATE_PAGE => vps::unmap_state_page(call, state),
+        C::GET_VP_REGISTERS => vps::get_registers(call),
+        C::SET_VP_REGISTERS => vps::set_registers(call),
+        C::GET_VP_STATE => vps::state(call, false),
+        C::SET_VP_STATE => vps::state(call, true),
+        C::ASSERT_VIRTUAL_INTERRUPT => vps::assert_interrupt(call),
         C::MAP_GPA_PAGES => gpa::map(call),
         C::UNMAP_GPA_PAGES => gpa::unmap(call),
         C::MAP_STATS_PAGE => stats::map(call),

@@ -73,7 +73,8 @@ fn flush_where(call: &Call, state: &mut State, selected: impl Fn(u32) -> bool) {
 
 /// Waits for another VP's flush. The caller's own requests are served meanwhile: two VPs may flush each other.
 fn wait(own: &Vp, state: &mut State, other: &Vp, seen: u64) {
-    while other.flushes.load(Ordering::Acquire) == seen {
+    // A child's VP that is on no LP serves the request before it runs again.
+    while other.flushes.load(Ordering::Acquire) == seen && (other.number == 0 || other.is_owned()) {
         own.absorb(state);
         cpu::pause();
     }

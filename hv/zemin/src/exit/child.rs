@@ -1,0 +1,141 @@
+//! What a child did to exit. What the hypervisor does not do for it, its parent hears of.
+
+use super::{child_cpuid, child_msr, mmio};
+use crate::children::ChildFrames;
+use crate::hypercalls;
+use crate::intercepts;
+use crate::lp::Lp;
+use crate::mem::PAGE;
+use crate::run;
+use crate::vp::{Activity, State, Vp};
+use arch_x86::vcpu::{Exit, IoAccess, LpContext, NestedFault, Reg, SegmentName};
+use hvdef::Gpa;
+use hvdef::message::{
+    AccessType, IoPortAccessInfo, IoPortIntercept, MemoryAccessInfo, MemoryIntercept, MessageType,
+};
+use lapic::{APIC_BASE_ADDRESS, Mode};
+use page_table::Found;
+use zemindef::counters::Counter;
+
+/// Handles one exit of a child.
+pub fn handle(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpContext, exit: Exit) {
+    match exit {
+        Exit::Cpuid => {
+            lp.count(Counter::ExitCpuid);
+            child_cpuid::handle(vp, state);
+            state.vcpu.skip_instruction(context, 2);
+        }
+        Exit::Interrupt => {
+            lp.count(Counter::ExitInterrupt);
+            run::take_interrupts(context);
+        }
+        Exit::InterruptWindow => {
+            lp.count(Counter::ExitInterruptWindow);
+            state.reevaluate = true;
+        }
+        Exit::MsrRead => {
+            lp.count(Counter::ExitMsrRead);
+            let done = child_msr::read(vp, state, state.vcpu.reg(Reg::Rcx) as u32);
+            super::finish_read(lp, state, context, done);
+        }
+        Exit::MsrWrite => {
+            lp.count(Counter::ExitMsrWrite);
+            let (index, value) = super::msr_operands(state);
+            let done = child_msr::write(lp, vp, state, index, value);
+            super::finish_msr(lp, state, context, done);
+        }
+        Exit::Hypercall => {
+            lp.count(Counter::ExitHypercall);
+            hypercalls::handle(lp, vp, state, context);
+        }
+        Exit::Hlt => {
+            lp.count(Counter::ExitHlt);
+            state.vcpu.skip_instruction(context, 1);
+            state.activity = Activity::Halted;
+        }
+        Exit::Io(access) => {
+            lp.count(Counter::ExitIo);
+            on_io(lp, vp, state, access);
+        }
+        Exit::NestedFault(fault) => {
+            lp.count(Counter::ExitNestedFault);
+            on_fault(lp, vp, state, context, fault);
+        }
+        Exit::Shutdown | Exit::InvalidState | Exit::TaskSwitch | Exit::Other(_) => {
+            lp.count(Counter::ExitShutdown);
+            let header = intercepts::header(vp, state, 0, AccessType::READ);
+            intercepts::raise(lp, vp, state, MessageType::UNRECOVERABLE_EXCEPTION, &header);
+        }
+        other => super::handle_rare(lp, vp, state, context, other),
+    }
+}
+
+/// Port I/O always is the parent's.
+fn on_io(lp: &Lp, vp: &Vp, state: &mut State, access: IoAccess) {
+    let length = access.next_rip.wrapping_sub(state.vcpu.rip()).min(15) as u8;
+    let kind = if access.input { AccessType::READ } else { AccessType::WRITE };
+    let (instruction_byte_count, instruction_bytes) = mmio::instruction(vp.partition, &state.vcpu);
+    let reg = |reg| state.vcpu.reg(reg);
+    let payload = IoPortIntercept {
+        header: intercepts::header(vp, state, length, kind),
+        port: access.port,
+        access_info: IoPortAccessInfo::new()
+            .with_size(access.size)
+            .with_is_string(access.string)
+            .with_is_rep(access.repeat),
+        instruction_byte_count,
+        reserved: 0,
+        rax: reg(Reg::Rax),
+        instruction_bytes,
+        ds: intercepts::segment(state.vcpu.segment(SegmentName::Ds)),
+        es: intercepts::segment(state.vcpu.segment(SegmentName::Es)),
+        rcx: reg(Reg::Rcx),
+        rsi: reg(Reg::Rsi),
+        rdi: reg(Reg::Rdi),
+    };
+    intercepts::raise(lp, vp, state, MessageType::X64_IO_PORT_INTERCEPT, &payload);
+}
+
+/// An access that the child's tables do not allow.
+fn on_fault(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpContext, fault: NestedFault) {
+    let is_apic = fault.gpa & !(PAGE - 1) == APIC_BASE_ADDRESS && state.apic.mode() == Mode::XApic;
+    if is_apic && !fault.execute {
+        return mmio::handle(lp, vp, state, context, fault);
+    }
+    let Some(slat) = vp.partition.slat() else { return };
+    let kind = match slat.find(&ChildFrames(vp.partition), fault.gpa) {
+        Found::Empty => MessageType::UNMAPPED_GPA,
+        Found::Marked => MessageType::GPA_INTERCEPT,
+        // Mapped meanwhile by another VP's fault: try again.
+        Found::Leaf(_) if !fault.present => return,
+        Found::Leaf(_) => MessageType::GPA_INTERCEPT,
+    };
+    let access = match fault {
+        NestedFault { execute: true, .. } => AccessType::EXECUTE,
+        NestedFault { write: true, .. } => AccessType::WRITE,
+        _ => AccessType::READ,
+    };
+    let (instruction_byte_count, instruction_bytes) = mmio::instruction(vp.partition, &state.vcpu);
+    let payload = MemoryIntercept {
+        header: intercepts::header(vp, state, 0, access),
+        cache_type: 6,
+        instruction_byte_count,
+        access_info: MemoryAccessInfo::new(),
+        tpr_priority: state.apic.tpr(),
+        reserved: 0,
+        gva: 0,
+        gpa: Gpa(fault.gpa),
+        instruction_bytes,
+    };
+    intercepts::raise(lp, vp, state, kind, &payload);
+}
+
+
+/// Sends an interrupt message that the parent asserts.
+pub fn deliver(vp: &Vp, mode: lapic::DeliveryMode, vector: u8, level: bool) {
+    match mode {
+        lapic::DeliveryMode::Fixed | lapic::DeliveryMode::LowestPriority => vp.post_interrupt(vector, level),
+        other => vp.deliver(other, vector),
+    }
+}
+

@@ -1,0 +1,70 @@
+//! Model-specific registers of a child.
+
+use super::msr::{self, Fault};
+use crate::lp::Lp;
+use crate::vp::{State, Vp};
+use arch_x86::msr as physical;
+use arch_x86::vcpu::SystemReg;
+use hvdef::msr as hv;
+
+/// Registers that the back end keeps, by number.
+const KEPT: [(u32, SystemReg); 9] = [
+    (physical::PAT, SystemReg::Pat),
+    (0x174, SystemReg::SysenterCs),
+    (0x175, SystemReg::SysenterEsp),
+    (0x176, SystemReg::SysenterEip),
+    (0xC000_0081, SystemReg::Star),
+    (0xC000_0082, SystemReg::Lstar),
+    (0xC000_0083, SystemReg::Cstar),
+    (0xC000_0084, SystemReg::Sfmask),
+    (0xC000_0102, SystemReg::KernelGsBase),
+];
+
+/// Registers that read 0 and ignore writes: firmware's and platform's, which Linux touches everywhere.
+const EMPTY: [u32; 12] = [
+    0x8B,        // microcode revision
+    0x1A0,       // miscellaneous enable
+    0x1D9,       // debug control
+    0x17,        // platform id
+    0xC001_0015, // hardware configuration
+    0xC001_001F, // northbridge configuration
+    0xC001_0055, // interrupt pending
+    0xC001_1020, // load-store configuration
+    0xC001_1022, // data cache configuration
+    0xC001_1028, // floating-point configuration
+    0xC001_1029, // decode configuration
+    0xC001_0064, // P-state 0
+];
+
+/// Reads an MSR.
+pub fn read(vp: &Vp, state: &mut State, index: u32) -> Result<u64, Fault> {
+    if let Some(&(_, register)) = KEPT.iter().find(|(number, _)| *number == index) {
+        return Ok(state.vcpu.system(register));
+    }
+    match index {
+        physical::TSC => Ok(arch_x86::cpu::rdtsc()),
+        _ if EMPTY.contains(&index) => Ok(0),
+        physical::VM_CR => Err(Fault),
+        _ => msr::read(vp, state, index),
+    }
+}
+
+/// Writes an MSR.
+pub fn write(lp: &'static Lp, vp: &'static Vp, state: &mut State, index: u32, value: u64) -> Result<(), Fault> {
+    if let Some(&(_, register)) = KEPT.iter().find(|(number, _)| *number == index) {
+        state.vcpu.set_system(register, value);
+        return Ok(());
+    }
+    match index {
+        physical::TSC => Ok(()),
+        _ if EMPTY.contains(&index) => Ok(()),
+        physical::MTRR_FIRST..=physical::MTRR_DEF_TYPE | physical::SYSCFG => Err(Fault),
+        hv::RESET => Err(Fault),
+        hv::HYPERCALL | hv::REFERENCE_TSC | hv::VP_ASSIST_PAGE => super::overlay::write(vp, state, index, value),
+        hv::SIMP | hv::SIEFP => {
+            state.write_synic_msr(lp, vp, index, value)?;
+            super::overlay::synic_page(vp, state, index, value)
+        }
+        _ => msr::write(lp, vp, state, index, value),
+    }
+}

@@ -1,0 +1,205 @@
+//! VPs of children: making them, sharing their state pages, their registers, their interrupts.
+
+use super::{Call, registers, tlb};
+use crate::children;
+use crate::deposits;
+use crate::exit::deliver_to_child;
+use crate::intercepts;
+use crate::mem::{PAGE, phys};
+use crate::partition::ROOT;
+use crate::vp::{EXPLICIT, INTERCEPT, State, Vp};
+use crate::vps;
+use core::sync::atomic::{AtomicU64, Ordering};
+use hvdef::hypercall::interrupt::{AssertVirtualInterrupt, InterruptType};
+use hvdef::hypercall::vp as abi;
+use hvdef::register::RegisterName;
+use hvdef::vp::VpStatePageType;
+use hvdef::{Gpn, HvStatus, PartitionId, VpIndex};
+use hypercall::Outcome;
+use lapic::{DeliveryMode, Destination};
+
+/// A VP of a child, and the child, which stays as long as the first is used.
+fn find(id: PartitionId, index: VpIndex) -> Result<(children::InUse, &'static Vp), HvStatus> {
+    let partition = children::find_child(id)?;
+    let vp = partition.vp(index.0).ok_or(HvStatus::INVALID_VP_INDEX)?;
+    Ok((partition, vp))
+}
+
+/// CREATE_VP.
+pub fn create(call: &Call) -> Outcome {
+    Outcome::from(call.input::<abi::CreateVp>().and_then(|input| {
+        let partition = children::find_child(input.partition_id)?;
+        vps::create(&partition, input.vp_index.0)
+    }))
+}
+
+/// DELETE_VP.
+pub fn delete(call: &Call) -> Outcome {
+    Outcome::from(call.input::<abi::DeleteVp>().and_then(|input| {
+        let (partition, vp) = find(input.partition_id, input.vp_index)?;
+        vps::destroy(&partition, vp);
+        Ok(())
+    }))
+}
+
+/// Where a VP keeps the address of a state page.
+fn page_slot(vp: &Vp, kind: VpStatePageType) -> Result<&AtomicU64, HvStatus> {
+    match kind {
+        VpStatePageType::REGISTERS => Ok(&vp.register_page),
+        VpStatePageType::INTERCEPT_MESSAGE => Ok(&vp.intercept_page),
+        _ => Err(HvStatus::INVALID_PARAMETER),
+    }
+}
+
+/// MAP_VP_STATE_PAGE: a page of the child's pool, lent to the parent.
+pub fn map_state_page(call: &Call) -> Outcome {
+    Outcome::from(call.input::<abi::MapVpStatePage>().and_then(|input| {
+        let (partition, vp) = find(input.partition_id, input.vp_index)?;
+        let slot = page_slot(vp, input.page_type)?;
+        if slot.load(Ordering::Relaxed) != 0 {
+            return Err(HvStatus::OBJECT_IN_USE);
+        }
+        let page = partition.pool.lock().get().ok_or(HvStatus::INSUFFICIENT_MEMORY)?;
+        phys::zero(page, PAGE);
+        let lent = deposits::lend(ROOT.get(), page);
+        let done = lent.and_then(|()| call.output(&abi::MapVpStatePageOutput { map_location: Gpn(page / PAGE) }));
+        if let Err(status) = done {
+            let _ = deposits::hide(ROOT.get(), page);
+            partition.pool.lock().put(page);
+            return Err(status);
+        }
+        slot.store(page, Ordering::Relaxed);
+        intercepts::refresh_register_page(vp, &mut vp.stop());
+        Ok(())
+    }))
+}
+
+/// UNMAP_VP_STATE_PAGE.
+pub fn unmap_state_page(call: &Call, state: &mut State) -> Outcome {
+    Outcome::from(call.input::<abi::UnmapVpStatePage>().and_then(|input| {
+        let (partition, vp) = find(input.partition_id, input.vp_index)?;
+        let slot = page_slot(vp, input.page_type)?;
+        let page = {
+            // Nobody writes to the page while the VP is stopped.
+            let _stopped = vp.stop();
+            slot.swap(0, Ordering::Relaxed)
+        };
+        if page == 0 {
+            return Err(HvStatus::NOT_FOUND);
+        }
+        deposits::hide(ROOT.get(), page)?;
+        tlb::flush_all(call, state);
+        partition.pool.lock().put(page);
+        Ok(())
+    }))
+}
+
+/// GET_VP_REGISTERS.
+pub fn get_registers(call: &Call) -> Outcome {
+    with_vp(call, |vp, rep| {
+        let name: RegisterName = call.rep(rep)?;
+        let value = match name {
+            RegisterName::EXPLICIT_SUSPEND => u64::from(vp.suspended() & EXPLICIT != 0).into(),
+            RegisterName::INTERCEPT_SUSPEND => u64::from(vp.suspended() & INTERCEPT != 0).into(),
+            _ => registers::get(vp, &mut vp.stop(), name)?,
+        };
+        call.output_rep(rep, &value)
+    })
+}
+
+/// SET_VP_REGISTERS.
+pub fn set_registers(call: &Call) -> Outcome {
+    with_vp(call, |vp, rep| {
+        let element: abi::RegisterAssoc = call.rep(rep)?;
+        let on = element.value.low & 1 != 0;
+        match element.name {
+            RegisterName::EXPLICIT_SUSPEND if on => {
+                vp.suspend(EXPLICIT);
+                // Until it has left its LP, it may still take an intercept.
+                drop(vp.stop());
+            }
+            RegisterName::EXPLICIT_SUSPEND => vp.resume(EXPLICIT),
+            RegisterName::INTERCEPT_SUSPEND if on => vp.suspend(INTERCEPT),
+            RegisterName::INTERCEPT_SUSPEND => {
+                if vp.suspended() & INTERCEPT != 0 {
+                    intercepts::load_register_page(vp, &mut vp.stop());
+                }
+                vp.resume(INTERCEPT);
+            }
+            name => {
+                let mut state = vp.stop();
+                registers::set(vp, &mut state, name, element.value)?;
+                intercepts::refresh_register_page(vp, &mut state);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Does one element after the other for the VP that the call names.
+fn with_vp(call: &Call, action: impl Fn(&'static Vp, u16) -> Result<(), HvStatus>) -> Outcome {
+    let found = call.input::<abi::VpRegisters>().and_then(|input| find(input.partition_id, input.vp_index));
+    let (_partition, vp) = match found {
+        Ok(found) => found,
+        Err(status) => return Outcome::failed(status),
+    };
+    for rep in call.reps() {
+        if let Err(status) = action(vp, rep) {
+            return Outcome::Failed { status, reps: rep };
+        }
+    }
+    Outcome::Done { reps: call.reps().end }
+}
+
+/// ASSERT_VIRTUAL_INTERRUPT.
+pub fn assert_interrupt(call: &Call) -> Outcome {
+    Outcome::from(call.input::<AssertVirtualInterrupt>().and_then(|input| {
+        let partition = children::find_child(input.partition_id)?;
+        let vector = u8::try_from(input.vector).map_err(|_| HvStatus::INVALID_PARAMETER)?;
+        let mode = match input.control.kind() {
+            InterruptType::FIXED => DeliveryMode::Fixed,
+            InterruptType::LOWEST_PRIORITY => DeliveryMode::LowestPriority,
+            InterruptType::NMI => DeliveryMode::Nmi,
+            InterruptType::INIT => DeliveryMode::Init,
+            InterruptType::SIPI => DeliveryMode::Sipi,
+            _ => return Err(HvStatus::INVALID_PARAMETER),
+        };
+        let destination = Destination::from_xapic(input.destination as u8, input.control.logical_destination());
+        for vp in partition.vps().filter(|vp| vp.address().matches(destination)) {
+            deliver_to_child(vp, mode, vector, input.control.level_triggered());
+            if mode == DeliveryMode::LowestPriority {
+                break;
+            }
+        }
+        Ok(())
+    }))
+}
+
+/// GET_VP_STATE and SET_VP_STATE: the local APIC.
+pub fn state(call: &Call, set: bool) -> Outcome {
+    Outcome::from(call.input::<abi::VpState>().and_then(|input| {
+        let (_partition, vp) = find(input.partition_id, input.vp_index)?;
+        if input.state_type != hvdef::vp::VpStateType::LAPIC {
+            return Err(HvStatus::INVALID_PARAMETER);
+        }
+        let number: u64 = call.variable(0)?;
+        let address = number.checked_mul(PAGE).ok_or(HvStatus::INVALID_PARAMETER)?;
+        let mut state = vp.stop();
+        transfer_apic(call, &mut state, address, set)
+    }))
+}
+
+fn transfer_apic(call: &Call, state: &mut State, address: u64, set: bool) -> Result<(), HvStatus> {
+    use zerocopy::IntoBytes;
+    let now = arch_x86::cpu::rdtsc();
+    let parent = call.vp.partition;
+    let mut words = state.apic.save(now);
+    if set {
+        parent.read(address, words.as_mut_bytes()).map_err(|_| HvStatus::INVALID_PARAMETER)?;
+        state.apic.restore(&words, now);
+        state.reevaluate = true;
+        Ok(())
+    } else {
+        parent.write(address, words.as_bytes()).map_err(|_| HvStatus::INVALID_PARAMETER)
+    }
+}

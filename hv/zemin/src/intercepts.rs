@@ -1,0 +1,181 @@
+//! Telling the parent what a child's VP did: the intercept.
+//!
+//! The VP stops, its registers go onto the register page, the message onto the intercept page, the VP counts as suspended,
+//! and only then the parent's driver gets one word of it: OPAQUE_INTERCEPT, in the slot of the LP's own parent VP.
+#![expect(unsafe_code, reason = "finds VPs that live on deposited pages by number")]
+
+use crate::lp::{Lp, MAX_CHILD_VPS};
+use crate::mem::phys;
+use crate::vp::{INTERCEPT, State, Vp};
+use arch_x86::vcpu::{Segment, SegmentName, SystemReg};
+use core::sync::atomic::{AtomicPtr, Ordering};
+use hvdef::VpIndex;
+use hvdef::message::{
+    AccessType, ExecutionState, InstructionInfo, InterceptHeader, Message, MessageType,
+};
+use hvdef::register::{InterruptState, PendingInterruption, SegmentAttributes, SegmentRegister};
+use hvdef::vp::{DirtyClasses, InterruptVectors, REGISTER_PAGE_VERSION, RegisterPage};
+use synic::RootMessage;
+use zerocopy::{FromZeros, Immutable, IntoBytes};
+
+static VPS: [AtomicPtr<Vp>; MAX_CHILD_VPS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CHILD_VPS];
+
+/// A number for a new VP, from 1 up; `None` when there are too many VPs.
+pub fn reserve_number() -> Option<u32> {
+    let reserved = core::ptr::dangling_mut();
+    let free = |slot: &&AtomicPtr<Vp>| {
+        slot.compare_exchange(core::ptr::null_mut(), reserved, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    };
+    VPS.iter().skip(1).find(free).map(|slot| {
+        let index = (core::ptr::from_ref(slot) as usize - VPS.as_ptr() as usize) / size_of::<AtomicPtr<Vp>>();
+        index as u32
+    })
+}
+
+/// Says who has the number.
+pub fn publish(vp: &'static Vp) {
+    if let Some(slot) = VPS.get(vp.number as usize) {
+        slot.store(core::ptr::from_ref(vp).cast_mut(), Ordering::Release);
+    }
+}
+
+/// Frees a number. Nothing waits for the VP in any queue any more.
+pub fn retract(number: u32) {
+    if let Some(slot) = VPS.get(number as usize) {
+        slot.store(core::ptr::null_mut(), Ordering::Release);
+    }
+}
+
+/// The message for the parent's driver that an entry of its queue stands for.
+pub fn root_message(entry: RootMessage) -> Option<Message> {
+    match entry {
+        RootMessage::SintRing(sint) => {
+            Message::new(MessageType::SYNIC_SINT_INTERCEPT, 0, u32::from(sint).as_bytes())
+        }
+        RootMessage::Intercept(number) => {
+            let pointer = VPS.get(number)?.load(Ordering::Acquire);
+            if pointer.is_null() || pointer == core::ptr::dangling_mut() {
+                return None;
+            }
+            // SAFETY: a VP leaves the table before its page is given up, and the queues forget it before that.
+            let vp = unsafe { &*pointer };
+            Message::new(MessageType::OPAQUE_INTERCEPT, vp.partition.id.0, vp.index.as_bytes())
+        }
+    }
+}
+
+/// Stops the VP with an intercept.
+pub fn raise<T: IntoBytes + Immutable>(lp: &Lp, vp: &Vp, state: &mut State, kind: MessageType, payload: &T) {
+    let (page, registers) = (vp.intercept_page.load(Ordering::Relaxed), vp.register_page.load(Ordering::Relaxed));
+    if let (Some(message), true) = (Message::new(kind, vp.partition.id.0, payload.as_bytes()), page != 0) {
+        phys::write(page, message.as_bytes());
+    }
+    if registers != 0 {
+        phys::write(registers, register_page(state).as_bytes());
+    }
+    vp.suspend(INTERCEPT);
+    lp.root_queue.push_intercept(vp.number as usize);
+    lp.attention.store(true, Ordering::Relaxed);
+}
+
+/// The part that most intercepts begin with.
+pub fn header(vp: &Vp, state: &State, length: u8, access: AccessType) -> InterceptHeader {
+    let vcpu = &state.vcpu;
+    let cr0 = vcpu.system(SystemReg::Cr0);
+    let execution_state = ExecutionState::new()
+        .with_cpl(vcpu.cpl())
+        .with_cr0_pe(cr0 & 1 != 0)
+        .with_cr0_am(cr0 & 1 << 18 != 0)
+        .with_efer_lma(vcpu.system(SystemReg::Efer) & 1 << 10 != 0)
+        .with_interruption_pending(vcpu.has_event());
+    InterceptHeader {
+        vp_index: VpIndex(vp.index),
+        instruction: InstructionInfo::new().with_length(length & 0xF).with_cr8(vcpu.cr8()),
+        access_type: access,
+        execution_state,
+        cs: segment(vcpu.segment(SegmentName::Cs)),
+        rip: vcpu.rip(),
+        rflags: vcpu.rflags(),
+    }
+}
+
+/// A segment register in the ABI's form.
+pub fn segment(segment: Segment) -> SegmentRegister {
+    SegmentRegister {
+        base: segment.base,
+        limit: segment.limit,
+        selector: segment.selector,
+        attributes: SegmentAttributes::from_bits(segment.attributes),
+    }
+}
+
+/// A segment register from the ABI's form.
+pub fn from_segment(segment: SegmentRegister) -> Segment {
+    Segment {
+        base: segment.base,
+        limit: segment.limit,
+        selector: segment.selector,
+        attributes: segment.attributes.into_bits(),
+    }
+}
+
+/// Segment registers in the order of the register page.
+const PAGE_SEGMENTS: [SegmentName; 6] =
+    [SegmentName::Es, SegmentName::Cs, SegmentName::Ss, SegmentName::Ds, SegmentName::Fs, SegmentName::Gs];
+
+fn register_page(state: &mut State) -> RegisterPage {
+    let gp = *state.vcpu.regs();
+    let vcpu = &state.vcpu;
+    let mut page = RegisterPage::new_zeroed();
+    page.version = REGISTER_PAGE_VERSION;
+    page.is_valid = 1;
+    page.dirty = DirtyClasses::new();
+    page.gp = gp;
+    page.rip = vcpu.rip();
+    page.rflags = vcpu.rflags();
+    page.segments = PAGE_SEGMENTS.map(|name| segment(vcpu.segment(name)));
+    page.cr0 = vcpu.system(SystemReg::Cr0);
+    page.cr3 = vcpu.system(SystemReg::Cr3);
+    page.cr4 = vcpu.system(SystemReg::Cr4);
+    page.cr8 = vcpu.cr8().into();
+    page.efer = vcpu.system(SystemReg::Efer);
+    page.dr7 = vcpu.system(SystemReg::Dr7);
+    page.pending_interruption = PendingInterruption::new();
+    page.interrupt_state = InterruptState::new();
+    page.xfem = state.xcr0;
+    page.interrupt_vectors = InterruptVectors::new_zeroed();
+    page
+}
+
+/// Brings the register page up to date with a stopped VP whose registers were set by name.
+pub fn refresh_register_page(vp: &Vp, state: &mut State) {
+    let address = vp.register_page.load(Ordering::Relaxed);
+    if address != 0 {
+        phys::write(address, register_page(state).as_bytes());
+    }
+}
+
+/// Takes over what the parent changed on the register page.
+pub fn load_register_page(vp: &Vp, state: &mut State) {
+    let address = vp.register_page.load(Ordering::Relaxed);
+    let mut page = RegisterPage::new_zeroed();
+    if address == 0 || !phys::read(address, page.as_mut_bytes()) || page.is_valid == 0 {
+        return;
+    }
+    if page.dirty.general() {
+        *state.vcpu.regs() = page.gp;
+    }
+    if page.dirty.ip() {
+        state.vcpu.set_rip(page.rip);
+    }
+    if page.dirty.flags() {
+        state.vcpu.set_rflags(page.rflags);
+    }
+    if page.dirty.segments() {
+        for (name, value) in PAGE_SEGMENTS.into_iter().zip(page.segments) {
+            state.vcpu.set_segment(name, from_segment(value));
+        }
+    }
+    page.dirty = DirtyClasses::new();
+    phys::write(address + core::mem::offset_of!(RegisterPage, dirty) as u64, page.dirty.as_bytes());
+}

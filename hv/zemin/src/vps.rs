@@ -1,0 +1,112 @@
+//! Making and ending the VPs of children.
+#![expect(unsafe_code, reason = "VPs live on deposited pages")]
+
+use crate::exit::synic::VpSynic;
+use crate::intercepts;
+use crate::lp;
+use crate::mem::{IMAGE_OFFSET, PAGE, phys};
+use crate::partition::Partition;
+use crate::sync::SpinLock;
+use crate::vp::{Activity, EXPLICIT, State, Vp};
+use arch_x86::vcpu::{PermissionMaps, Vcpu};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use hvdef::HvStatus;
+use lapic::Apic;
+
+/// Every port and every MSR of a child exits.
+static MAPS: SpinLock<PermissionMaps> = SpinLock::new(PermissionMaps::open());
+static MAPS_CLOSED: AtomicBool = AtomicBool::new(false);
+/// Which LP the next VP goes to.
+static NEXT_LP: AtomicU32 = AtomicU32::new(0);
+
+/// Pages of a VP: itself, its VMCB, its floating-point and vector state.
+const PAGES: usize = 3;
+
+fn maps() -> u64 {
+    let mut maps = MAPS.lock();
+    if !MAPS_CLOSED.swap(true, Ordering::Relaxed) {
+        maps.close();
+        // FS and GS base change all the time, and VMLOAD brings the right ones.
+        [0xC000_0100, 0xC000_0101].into_iter().for_each(|index| maps.set_msr(index, false, false));
+    }
+    &raw const *maps as u64 - IMAGE_OFFSET
+}
+
+/// Makes VP `index` of a child.
+pub fn create(partition: &Partition, index: u32) -> Result<(), HvStatus> {
+    const { assert!(size_of::<Vp>() <= PAGE as usize) };
+    if partition.vp(index).is_some() {
+        return Err(HvStatus::INVALID_VP_INDEX);
+    }
+    let slat = partition.slat().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
+    let pages = take_pages(partition)?;
+    let give_up = |status| {
+        pages.iter().for_each(|&page| partition.pool.lock().put(page));
+        status
+    };
+    let number = intercepts::reserve_number().ok_or_else(|| give_up(HvStatus::NO_RESOURCES))?;
+    let [own, vmcb, extended] = pages;
+    let lp = lp::get(NEXT_LP.fetch_add(1, Ordering::Relaxed) % lp::count()).ok_or(HvStatus::NO_RESOURCES)?;
+    // SAFETY: a zeroed page of the child's pool, which the parent cannot reach; the maps live in the image.
+    let vcpu = unsafe { Vcpu::new(phys::pointer(vmcb), vmcb, maps(), slat.root()) };
+    let state = State {
+        vcpu,
+        apic: Apic::new(index, index == 0, true),
+        activity: if index == 0 { Activity::Running } else { Activity::WaitForStartup },
+        nmi_pending: false,
+        assist_msr: 0,
+        assist_page: 0,
+        eoi_skippable: false,
+        xcr0: 1,
+        reevaluate: false,
+        extended,
+        breakpoints: [0; 4],
+        synic: VpSynic::for_child(),
+    };
+    // SAFETY: the partition outlives its VPs: it is deleted only after it was finalized, which ends them.
+    let partition: &'static Partition = unsafe { &*core::ptr::from_ref(partition) };
+    let memory = phys::pointer(own).cast::<Vp>();
+    // SAFETY: a page of our own, large and aligned enough.
+    let vp: &'static Vp = unsafe {
+        memory.write(Vp::new(partition, lp, index, index, number, state));
+        &*memory
+    };
+    intercepts::publish(vp);
+    if !lp.children.lock().add(vp) || !partition.place_vp(index, vp) {
+        lp.children.lock().remove(vp);
+        intercepts::retract(number);
+        return Err(give_up(HvStatus::NO_RESOURCES));
+    }
+    Ok(())
+}
+
+fn take_pages(partition: &Partition) -> Result<[u64; PAGES], HvStatus> {
+    let mut pool = partition.pool.lock();
+    let mut pages = [0; PAGES];
+    for index in 0..PAGES {
+        let Some(page) = pool.get() else {
+            pages.into_iter().take(index).for_each(|page| pool.put(page));
+            return Err(HvStatus::INSUFFICIENT_MEMORY);
+        };
+        phys::zero(page, PAGE);
+        if let Some(slot) = pages.get_mut(index) {
+            *slot = page;
+        }
+    }
+    Ok(pages)
+}
+
+/// Ends a VP: it leaves its LP, every queue forgets it, and its pages go back to the pool.
+pub fn destroy(partition: &Partition, vp: &'static Vp) {
+    vp.suspend(EXPLICIT);
+    partition.remove_vp(vp.index);
+    let owned = vp.stop();
+    vp.lp.children.lock().remove(vp);
+    // The queues' owners look a number up when its turn comes: after this they find nobody.
+    lp::all().for_each(|lp| _ = lp.root_queue.discard_intercept(vp.number as usize));
+    intercepts::retract(vp.number);
+    let pages = [core::ptr::from_ref(vp) as u64 - phys::DIRECT, owned.vcpu.control_page(), owned.extended];
+    // The guard would touch the VP after its page is gone.
+    core::mem::forget(owned);
+    pages.into_iter().for_each(|page| partition.pool.lock().put(page));
+}
