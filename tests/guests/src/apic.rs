@@ -1,6 +1,6 @@
 //! The local APIC, in whichever mode it is.
 
-use crate::cpu::{self, msr, peek32, poke32, rdmsr, wrmsr};
+use crate::cpu::{msr, peek32, poke32, rdmsr, wrmsr};
 use crate::{clock, tables};
 
 /// Vector of spurious interrupts.
@@ -126,8 +126,8 @@ pub fn quiet() {
     }
     write(Reg::INITIAL_COUNT, 0);
     write(Reg::DIVIDE, 0xB);
+    // Not by CR8: QEMU aborts when a guest of AMD-V writes it while the hypervisor waits for an interrupt window.
     write(Reg::TPR, 0);
-    cpu::set_cr8(0);
     write(Reg::SVR, SVR_ENABLED | u32::from(SPURIOUS));
     if !is_x2() {
         write(Reg::DFR, u32::MAX);

@@ -94,7 +94,7 @@ macro_rules! check {
 macro_rules! equal {
     ($t:expr, $got:expr, $want:expr, $($what:tt)*) => {{
         let (got, want) = (&$got, &$want);
-        $t.check(got == want, format_args!("{}: {:#x?}, not {:#x?}", format_args!($($what)*), got, want))
+        $t.check(got == want, format_args!("{}: {:x?}, not {:x?}", format_args!($($what)*), got, want))
     }};
 }
 
