@@ -153,7 +153,8 @@ pub fn initialize(partition: &Partition) -> Result<(), HvStatus> {
     let slat =
         Table::new(&mut ChildFrames(partition), NESTED).ok_or(HvStatus::INSUFFICIENT_MEMORY)?;
     partition.set_slat(slat);
-    let features = SyntheticProcessorFeatures::from_bits(partition.synthetic_features.load(Ordering::Relaxed));
+    let features =
+        SyntheticProcessorFeatures::from_bits(partition.synthetic_features.load(Ordering::Relaxed));
     partition.set_privileges(crate::exit::child_privileges(features));
     partition.advance(Stage::Created, Stage::Active);
     Ok(())

@@ -18,16 +18,19 @@ use hvdef::vp::{DirtyClasses, InterruptVectors, REGISTER_PAGE_VERSION, RegisterP
 use synic::RootMessage;
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
-static VPS: [AtomicPtr<Vp>; MAX_CHILD_VPS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CHILD_VPS];
+static VPS: [AtomicPtr<Vp>; MAX_CHILD_VPS] =
+    [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CHILD_VPS];
 
 /// A number for a new VP, from 1 up; `None` when there are too many VPs.
 pub fn reserve_number() -> Option<u32> {
     let reserved = core::ptr::dangling_mut();
     let free = |slot: &&AtomicPtr<Vp>| {
-        slot.compare_exchange(core::ptr::null_mut(), reserved, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        slot.compare_exchange(core::ptr::null_mut(), reserved, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     };
     VPS.iter().skip(1).find(free).map(|slot| {
-        let index = (core::ptr::from_ref(slot) as usize - VPS.as_ptr() as usize) / size_of::<AtomicPtr<Vp>>();
+        let index = (core::ptr::from_ref(slot) as usize - VPS.as_ptr() as usize)
+            / size_of::<AtomicPtr<Vp>>();
         index as u32
     })
 }
@@ -65,9 +68,18 @@ pub fn root_message(entry: RootMessage) -> Option<Message> {
 }
 
 /// Stops the VP with an intercept.
-pub fn raise<T: IntoBytes + Immutable>(lp: &Lp, vp: &Vp, state: &mut State, kind: MessageType, payload: &T) {
-    let (page, registers) = (vp.intercept_page.load(Ordering::Relaxed), vp.register_page.load(Ordering::Relaxed));
-    if let (Some(message), true) = (Message::new(kind, vp.partition.id.0, payload.as_bytes()), page != 0) {
+pub fn raise<T: IntoBytes + Immutable>(
+    lp: &Lp,
+    vp: &Vp,
+    state: &mut State,
+    kind: MessageType,
+    payload: &T,
+) {
+    let (page, registers) =
+        (vp.intercept_page.load(Ordering::Relaxed), vp.register_page.load(Ordering::Relaxed));
+    if let (Some(message), true) =
+        (Message::new(kind, vp.partition.id.0, payload.as_bytes()), page != 0)
+    {
         phys::write(page, message.as_bytes());
     }
     if registers != 0 {
@@ -120,8 +132,14 @@ pub fn from_segment(segment: SegmentRegister) -> Segment {
 }
 
 /// Segment registers in the order of the register page.
-const PAGE_SEGMENTS: [SegmentName; 6] =
-    [SegmentName::Es, SegmentName::Cs, SegmentName::Ss, SegmentName::Ds, SegmentName::Fs, SegmentName::Gs];
+const PAGE_SEGMENTS: [SegmentName; 6] = [
+    SegmentName::Es,
+    SegmentName::Cs,
+    SegmentName::Ss,
+    SegmentName::Ds,
+    SegmentName::Fs,
+    SegmentName::Gs,
+];
 
 fn register_page(state: &mut State) -> RegisterPage {
     let gp = *state.vcpu.regs();

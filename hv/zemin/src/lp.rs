@@ -4,12 +4,12 @@
 use crate::mem::{frames, space};
 use crate::sync::SpinLock;
 use crate::vp::Vp;
-use synic::RootQueue;
 use arch_x86::tables::{IST_DOUBLE_FAULT, IST_NMI, LpTables};
 use arch_x86::vcpu::LpContext;
 use arch_x86::{cpu, msr};
 use core::cell::{Cell, RefCell, UnsafeCell};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use synic::RootQueue;
 use zemindef::counters::Counter;
 
 /// Most LPs this build handles; further ones stay off.
@@ -51,7 +51,8 @@ impl Children {
     pub fn in_turn(&mut self) -> impl Iterator<Item = &'static Vp> + '_ {
         let start = self.next;
         self.next = (start + 1) % CHILDREN_MAX;
-        (0..CHILDREN_MAX).filter_map(move |offset| *self.vps.get((start + offset) % CHILDREN_MAX)?)
+        (0..CHILDREN_MAX)
+            .filter_map(move |offset| *self.vps.get((start + offset) % CHILDREN_MAX)?)
     }
 }
 

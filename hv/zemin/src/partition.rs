@@ -171,7 +171,10 @@ impl Partition {
     /// Forgets the overlay page at `gpa`.
     pub fn forget_overlay(&self, gpa: u64) {
         let mut overlays = self.overlays.lock();
-        overlays.iter_mut().filter(|slot| slot.1 != 0 && slot.0 == gpa).for_each(|slot| *slot = (0, 0));
+        overlays
+            .iter_mut()
+            .filter(|slot| slot.1 != 0 && slot.0 == gpa)
+            .for_each(|slot| *slot = (0, 0));
     }
 
     /// Gives the overlay pages back to the pool.
@@ -199,7 +202,9 @@ impl Partition {
     pub fn place_vp(&self, index: u32, vp: &'static Vp) -> bool {
         let Some(slot) = self.vps.get(index as usize) else { return false };
         let vp = core::ptr::from_ref(vp).cast_mut();
-        let free = slot.compare_exchange(core::ptr::null_mut(), vp, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        let free = slot
+            .compare_exchange(core::ptr::null_mut(), vp, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok();
         if free {
             self.vp_count.fetch_max(index + 1, Ordering::AcqRel);
         }

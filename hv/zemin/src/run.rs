@@ -108,7 +108,8 @@ fn run_child(
                 break;
             }
         }
-        let stops = vp.is_wanted_stopped() || state.activity != Activity::Running && !wake(lp, &mut state);
+        let stops =
+            vp.is_wanted_stopped() || state.activity != Activity::Running && !wake(lp, &mut state);
         if stops || root_state.is_runnable() {
             break;
         }

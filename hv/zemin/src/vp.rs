@@ -196,7 +196,8 @@ impl Vp {
 
     /// Takes a child's VP to run it. Nobody else touches its state until the guard goes.
     pub fn try_own(&self) -> Option<Owned<'_>> {
-        let free = self.owned.compare_exchange(false, true, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        let free =
+            self.owned.compare_exchange(false, true, Ordering::SeqCst, Ordering::SeqCst).is_ok();
         free.then_some(Owned { vp: self, pinned: false })
     }
 

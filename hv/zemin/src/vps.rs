@@ -46,7 +46,8 @@ pub fn create(partition: &Partition, index: u32) -> Result<(), HvStatus> {
     };
     let number = intercepts::reserve_number().ok_or_else(|| give_up(HvStatus::NO_RESOURCES))?;
     let [own, vmcb, extended] = pages;
-    let lp = lp::get(NEXT_LP.fetch_add(1, Ordering::Relaxed) % lp::count()).ok_or(HvStatus::NO_RESOURCES)?;
+    let lp = lp::get(NEXT_LP.fetch_add(1, Ordering::Relaxed) % lp::count())
+        .ok_or(HvStatus::NO_RESOURCES)?;
     // SAFETY: a zeroed page of the child's pool, which the parent cannot reach; the maps live in the image.
     let vcpu = unsafe { Vcpu::new(phys::pointer(vmcb), vmcb, maps(), slat.root()) };
     let state = State {
@@ -105,7 +106,8 @@ pub fn destroy(partition: &Partition, vp: &'static Vp) {
     // The queues' owners look a number up when its turn comes: after this they find nobody.
     lp::all().for_each(|lp| _ = lp.root_queue.discard_intercept(vp.number as usize));
     intercepts::retract(vp.number);
-    let pages = [core::ptr::from_ref(vp) as u64 - phys::DIRECT, owned.vcpu.control_page(), owned.extended];
+    let pages =
+        [core::ptr::from_ref(vp) as u64 - phys::DIRECT, owned.vcpu.control_page(), owned.extended];
     // The guard would touch the VP after its page is gone.
     core::mem::forget(owned);
     pages.into_iter().for_each(|page| partition.pool.lock().put(page));

@@ -18,7 +18,13 @@ use page_table::Found;
 use zemindef::counters::Counter;
 
 /// Handles one exit of a child.
-pub fn handle(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpContext, exit: Exit) {
+pub fn handle(
+    lp: &'static Lp,
+    vp: &'static Vp,
+    state: &mut State,
+    context: &LpContext,
+    exit: Exit,
+) {
     match exit {
         Exit::Cpuid => {
             lp.count(Counter::ExitCpuid);
@@ -97,7 +103,13 @@ fn on_io(lp: &Lp, vp: &Vp, state: &mut State, access: IoAccess) {
 }
 
 /// An access that the child's tables do not allow.
-fn on_fault(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpContext, fault: NestedFault) {
+fn on_fault(
+    lp: &'static Lp,
+    vp: &'static Vp,
+    state: &mut State,
+    context: &LpContext,
+    fault: NestedFault,
+) {
     let is_apic = fault.gpa & !(PAGE - 1) == APIC_BASE_ADDRESS && state.apic.mode() == Mode::XApic;
     if is_apic && !fault.execute {
         return mmio::handle(lp, vp, state, context, fault);
@@ -130,12 +142,12 @@ fn on_fault(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpCon
     intercepts::raise(lp, vp, state, kind, &payload);
 }
 
-
 /// Sends an interrupt message that the parent asserts.
 pub fn deliver(vp: &Vp, mode: lapic::DeliveryMode, vector: u8, level: bool) {
     match mode {
-        lapic::DeliveryMode::Fixed | lapic::DeliveryMode::LowestPriority => vp.post_interrupt(vector, level),
+        lapic::DeliveryMode::Fixed | lapic::DeliveryMode::LowestPriority => {
+            vp.post_interrupt(vector, level)
+        }
         other => vp.deliver(other, vector),
     }
 }
-

@@ -33,7 +33,8 @@ fn native(vp: &Vp, state: &State, leaf: u32, subleaf: u32) -> CpuidResult {
                 | leaf1::HYPERVISOR
                 | leaf1::X2APIC
                 | if osxsave { leaf1::OSXSAVE } else { 0 };
-            result.ebx = result.ebx & 0xFF00 | (vp.partition.vp_count() & 0xFF) << 16 | vp.apic_id << 24;
+            result.ebx =
+                result.ebx & 0xFF00 | (vp.partition.vp_count() & 0xFF) << 16 | vp.apic_id << 24;
             // No MTRRs, no machine check, no performance events: their registers are not a child's.
             result.edx &= !(1 << 12 | 1 << 7 | 1 << 14);
         }

@@ -50,7 +50,13 @@ pub fn read(vp: &Vp, state: &mut State, index: u32) -> Result<u64, Fault> {
 }
 
 /// Writes an MSR.
-pub fn write(lp: &'static Lp, vp: &'static Vp, state: &mut State, index: u32, value: u64) -> Result<(), Fault> {
+pub fn write(
+    lp: &'static Lp,
+    vp: &'static Vp,
+    state: &mut State,
+    index: u32,
+    value: u64,
+) -> Result<(), Fault> {
     if let Some(&(_, register)) = KEPT.iter().find(|(number, _)| *number == index) {
         state.vcpu.set_system(register, value);
         return Ok(());
@@ -60,7 +66,9 @@ pub fn write(lp: &'static Lp, vp: &'static Vp, state: &mut State, index: u32, va
         _ if EMPTY.contains(&index) => Ok(()),
         physical::MTRR_FIRST..=physical::MTRR_DEF_TYPE | physical::SYSCFG => Err(Fault),
         hv::RESET => Err(Fault),
-        hv::HYPERCALL | hv::REFERENCE_TSC | hv::VP_ASSIST_PAGE => super::overlay::write(vp, state, index, value),
+        hv::HYPERCALL | hv::REFERENCE_TSC | hv::VP_ASSIST_PAGE => {
+            super::overlay::write(vp, state, index, value)
+        }
         hv::SIMP | hv::SIEFP => {
             state.write_synic_msr(lp, vp, index, value)?;
             super::overlay::synic_page(vp, state, index, value)

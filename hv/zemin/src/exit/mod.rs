@@ -11,8 +11,8 @@ pub use crash::CAPABILITIES as CRASH_CAPABILITIES;
 pub mod cpuid;
 pub mod memory;
 mod mmio;
-mod overlay;
 pub mod msr;
+mod overlay;
 pub mod synic;
 
 use crate::lp::Lp;

@@ -27,7 +27,8 @@ pub fn write(vp: &Vp, state: &mut State, index: u32, value: u64) -> Result<(), F
             place(partition, &partition.hypercall_msr, value, fill_hypercall_page).map(|_| ())
         }
         hv::REFERENCE_TSC => {
-            place(partition, &partition.reference_tsc_msr, value, crate::boot::fill_reference_page).map(|_| ())
+            place(partition, &partition.reference_tsc_msr, value, crate::boot::fill_reference_page)
+                .map(|_| ())
         }
         _ => {
             state.settle_skipped_eoi();

@@ -47,7 +47,13 @@ impl VpSynic {
 
     /// The SynIC of a child's VP: it names its pages itself.
     pub fn for_child() -> Self {
-        Self { registers: Synic::new(), timers: Stimers::new(true), messages: 0, events: 0, overlays: [0; 2] }
+        Self {
+            registers: Synic::new(),
+            timers: Stimers::new(true),
+            messages: 0,
+            events: 0,
+            overlays: [0; 2],
+        }
     }
 
     /// What the page MSR `index` said when its page was placed.

@@ -35,7 +35,8 @@ fn keep_overlays(partition: &Partition, gpa: u64, size: PageSize) -> Result<(), 
     let mut done = true;
     partition.overlays_in(gpa, size.bytes(), |at, page| {
         let small = PageSize::Small;
-        done &= slat.map(&mut ChildFrames(partition), at, page, small.bytes(), access, small).is_ok();
+        done &=
+            slat.map(&mut ChildFrames(partition), at, page, small.bytes(), access, small).is_ok();
     });
     if done { Ok(()) } else { Err(HvStatus::INSUFFICIENT_MEMORY) }
 }
@@ -92,7 +93,8 @@ fn change_to(page_number: u64, asked: MapGpaFlags, size: PageSize) -> Result<Cha
     if asked.no_access() {
         return Ok(Change::Mark { keep_dirty: false });
     }
-    let output = page_number.checked_mul(PageSize::Small.bytes()).ok_or(HvStatus::INVALID_PARAMETER)?;
+    let output =
+        page_number.checked_mul(PageSize::Small.bytes()).ok_or(HvStatus::INVALID_PARAMETER)?;
     if !asked.readable() || !output.is_multiple_of(size.bytes()) || !is_parents(output, size) {
         return Err(HvStatus::INVALID_PARAMETER);
     }

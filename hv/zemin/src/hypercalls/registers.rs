@@ -12,14 +12,34 @@ use hvdef::register::{
 
 /// General-purpose registers in the order of their names.
 const GENERAL: [Reg; 16] = [
-    Reg::Rax, Reg::Rcx, Reg::Rdx, Reg::Rbx, Reg::Rsp, Reg::Rbp, Reg::Rsi, Reg::Rdi, Reg::R8, Reg::R9, Reg::R10,
-    Reg::R11, Reg::R12, Reg::R13, Reg::R14, Reg::R15,
+    Reg::Rax,
+    Reg::Rcx,
+    Reg::Rdx,
+    Reg::Rbx,
+    Reg::Rsp,
+    Reg::Rbp,
+    Reg::Rsi,
+    Reg::Rdi,
+    Reg::R8,
+    Reg::R9,
+    Reg::R10,
+    Reg::R11,
+    Reg::R12,
+    Reg::R13,
+    Reg::R14,
+    Reg::R15,
 ];
 
 /// Segment registers in the order of their names.
 const SEGMENTS: [SegmentName; 8] = [
-    SegmentName::Es, SegmentName::Cs, SegmentName::Ss, SegmentName::Ds, SegmentName::Fs, SegmentName::Gs,
-    SegmentName::Ldtr, SegmentName::Tr,
+    SegmentName::Es,
+    SegmentName::Cs,
+    SegmentName::Ss,
+    SegmentName::Ds,
+    SegmentName::Fs,
+    SegmentName::Gs,
+    SegmentName::Ldtr,
+    SegmentName::Tr,
 ];
 
 /// Names of registers that the back end keeps.
@@ -125,7 +145,9 @@ pub fn set(vp: &Vp, state: &mut State, name: N, value: RegisterValue) -> Result<
                 *slot = low;
             }
         }
-        N::APIC_BASE => state.apic.set_apic_base(low).map_err(|_| HvStatus::INVALID_REGISTER_VALUE)?,
+        N::APIC_BASE => {
+            state.apic.set_apic_base(low).map_err(|_| HvStatus::INVALID_REGISTER_VALUE)?
+        }
         N::INTERNAL_ACTIVITY_STATE => {
             let activity = InternalActivity::from_bits(low);
             state.activity = match activity {
@@ -158,7 +180,10 @@ fn inject(state: &mut State, pending: PendingInterruption) -> Result<(), HvStatu
     state.vcpu.inject(match pending.interruption_type() {
         0 => Event::Interrupt(vector),
         2 => Event::Nmi,
-        _ => Event::Exception { vector, error_code: pending.deliver_error_code().then_some(pending.error_code()) },
+        _ => Event::Exception {
+            vector,
+            error_code: pending.deliver_error_code().then_some(pending.error_code()),
+        },
     });
     Ok(())
 }

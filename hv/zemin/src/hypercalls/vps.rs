@@ -62,7 +62,9 @@ pub fn map_state_page(call: &Call) -> Outcome {
         let page = partition.pool.lock().get().ok_or(HvStatus::INSUFFICIENT_MEMORY)?;
         phys::zero(page, PAGE);
         let lent = deposits::lend(ROOT.get(), page);
-        let done = lent.and_then(|()| call.output(&abi::MapVpStatePageOutput { map_location: Gpn(page / PAGE) }));
+        let done = lent.and_then(|()| {
+            call.output(&abi::MapVpStatePageOutput { map_location: Gpn(page / PAGE) })
+        });
         if let Err(status) = done {
             let _ = deposits::hide(ROOT.get(), page);
             partition.pool.lock().put(page);
@@ -138,7 +140,8 @@ pub fn set_registers(call: &Call) -> Outcome {
 
 /// Does one element after the other for the VP that the call names.
 fn with_vp(call: &Call, action: impl Fn(&'static Vp, u16) -> Result<(), HvStatus>) -> Outcome {
-    let found = call.input::<abi::VpRegisters>().and_then(|input| find(input.partition_id, input.vp_index));
+    let found =
+        call.input::<abi::VpRegisters>().and_then(|input| find(input.partition_id, input.vp_index));
     let (_partition, vp) = match found {
         Ok(found) => found,
         Err(status) => return Outcome::failed(status),
@@ -164,7 +167,8 @@ pub fn assert_interrupt(call: &Call) -> Outcome {
             InterruptType::SIPI => DeliveryMode::Sipi,
             _ => return Err(HvStatus::INVALID_PARAMETER),
         };
-        let destination = Destination::from_xapic(input.destination as u8, input.control.logical_destination());
+        let destination =
+            Destination::from_xapic(input.destination as u8, input.control.logical_destination());
         for vp in partition.vps().filter(|vp| vp.address().matches(destination)) {
             deliver_to_child(vp, mode, vector, input.control.level_triggered());
             if mode == DeliveryMode::LowestPriority {
