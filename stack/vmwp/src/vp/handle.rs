@@ -26,7 +26,7 @@ impl Stop {
     /// What this means for the VM, with the VP's registers where they tell something.
     pub fn into_outcome(self, vp: &dyn Vp) -> Outcome {
         match self {
-            Self::Failure(error) => Outcome::Failure(error.to_string()),
+            Self::Failure(error) => Outcome::Failure(format!("{:#}", anyhow::Error::from(error))),
             Self::Crash(what) => {
                 Outcome::Crash(format!("VP {}: {what}{}", vp.index().0, registers(vp)))
             }
