@@ -8,6 +8,7 @@
 
 mod initramfs;
 mod parent;
+mod refusal;
 mod shared;
 mod trial;
 
@@ -15,5 +16,6 @@ pub use initramfs::{busybox, scratch, with_zm};
 pub use parent::{
     InterruptRow, all_complaints, complaints, interrupts, interrupts_of, number, wait_until,
 };
+pub use refusal::{EXIT_CRASH, EXIT_REFUSED, ends_with, refusal, refused_for, with_exit_device};
 pub use shared::on;
 pub use trial::{Test, Tests, run};
