@@ -105,6 +105,8 @@ fn words(artefacts: &Artefacts, options: &Options, port: Option<u16>) -> Result<
             NicKind::None => Nic::None,
         })
         .hv_args(&options.hv_args)
+        // Somebody is looking: a panic stays on the screen.
+        .parent_args("panic=0")
         .parent_args(&options.parent_args);
     if let Some(port) = port {
         machine = machine.forward_ssh(port);

@@ -13,6 +13,9 @@ use crate::step::visible;
 use crate::target::Freestanding;
 use crate::workspace::{Package, SYSTEM_TESTS, Workspace, select};
 
+/// How long each fuzzer runs in the suite.
+const FUZZ_TIME: &str = "-max_total_time=5";
+
 /// A part of the suite, in the order in which they run.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
@@ -126,48 +129,61 @@ fn system_tests(context: &Context) -> Command {
     cargo
 }
 
-/// Runs each `<crate>/fuzz` for a few seconds with libFuzzer, as `cargo fuzz` would without sanitizers, which
-/// need no other toolchain than ours.
+/// What `cargo fuzz` passes, without the sanitizers: those need a nightly compiler, and safe code little of them.
+const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Ccodegen-units=1";
+
+/// Runs each `<crate>/fuzz` with libFuzzer for a few seconds, from the corpus in the tree.
 fn fuzz(context: &Context) -> Result<()> {
-    const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-        -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-        -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
-    let found = fuzzers(context)?;
-    if found.is_empty() {
-        println!("(no crate has a fuzz/ directory)");
+    if which::which("c++").is_err() {
+        println!(
+            "(skipped: libFuzzer is compiled with c++, which is not there: apt-get install g++)"
+        );
+        return Ok(());
     }
-    for (directory, target) in found {
+    let workspace = Workspace::read(context)?;
+    for Fuzzer { directory, target } in fuzzers(context, &workspace)? {
+        let found = workspace.target.join("fuzz-corpus").join(&target);
+        std::fs::create_dir_all(&found)?;
         let mut cargo = Command::new("cargo");
-        cargo.current_dir(&directory).args([
-            "run",
-            "--release",
-            "--target",
-            "x86_64-unknown-linux-gnu",
-            "--bin",
-            &target,
-        ]);
-        cargo.args(["--", "-max_total_time=10", "-max_len=4096", "-print_final_stats=1"]);
-        visible(cargo.env("RUSTFLAGS", COVERAGE))?;
+        cargo.current_dir(&directory).env("RUSTFLAGS", COVERAGE);
+        // All fuzzers share what they are built from.
+        cargo.env("CARGO_TARGET_DIR", workspace.target.join("fuzz"));
+        cargo.args(["run", "--quiet", "--release", "--target", "x86_64-unknown-linux-gnu"]);
+        let artifacts = directory.join("artifacts").join(&target);
+        std::fs::create_dir_all(&artifacts)?;
+        let artifacts = format!("-artifact_prefix={}/", artifacts.display());
+        cargo
+            .args(["--bin", &target, "--", &artifacts, FUZZ_TIME, "-max_len=4096", "-verbosity=0"])
+            .arg(found);
+        visible(cargo.arg(directory.join("corpus").join(&target)))?;
     }
     Ok(())
 }
 
+struct Fuzzer {
+    directory: PathBuf,
+    target: String,
+}
+
 /// The `fuzz_targets/*.rs` of every `fuzz/` directory inside a package.
-fn fuzzers(context: &Context) -> Result<Vec<(PathBuf, String)>> {
+fn fuzzers(context: &Context, workspace: &Workspace) -> Result<Vec<Fuzzer>> {
     let mut found = Vec::new();
-    for package in Workspace::read(context)?.packages {
-        let directory = context.root.join(package.directory).join("fuzz");
+    for package in &workspace.packages {
+        let directory = context.root.join(&package.directory).join("fuzz");
         let Ok(targets) = std::fs::read_dir(directory.join("fuzz_targets")) else { continue };
         for target in targets {
             let path = target?.path();
-            if let Some(stem) = path
-                .file_stem()
-                .filter(|_| path.extension().is_some_and(|extension| extension == "rs"))
-            {
-                found.push((directory.clone(), stem.to_string_lossy().into_owned()));
+            let is_rust = path.extension().is_some_and(|extension| extension == "rs");
+            if let Some(stem) = path.file_stem().filter(|_| is_rust) {
+                let target = stem.to_string_lossy().into_owned();
+                // libFuzzer insists that the directories it is given exist.
+                std::fs::create_dir_all(directory.join("corpus").join(&target))?;
+                found.push(Fuzzer { directory: directory.clone(), target });
             }
         }
     }
-    found.sort();
+    found.sort_by(|a, b| (&a.directory, &a.target).cmp(&(&b.directory, &b.target)));
     Ok(found)
 }

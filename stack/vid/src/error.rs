@@ -12,7 +12,7 @@ pub type VidResult<T> = Result<T, VidError>;
 #[derive(Debug, Error)]
 pub enum VidError {
     /// There is no `/dev/mshv`, or this user may not open it.
-    #[error("cannot open /dev/mshv: {0}")]
+    #[error("cannot open /dev/mshv")]
     Open(#[source] io::Error),
     /// The hypervisor answered something else than success.
     #[error("cannot {what}: hypercall {code:#06x} answered {}", StatusText(*status))]
@@ -25,7 +25,7 @@ pub enum VidError {
         status: HvStatus,
     },
     /// The driver or the system refused.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}")]
     Os {
         /// What was tried, as the end of "cannot …".
         what: String,

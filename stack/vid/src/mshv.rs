@@ -31,6 +31,8 @@ mod tests {
         let error = failed("read registers")(raw);
         assert_eq!(error.status(), Some(HvStatus(0x7FFF)));
         let error = failed("read registers")(MshvError::from(22));
-        assert_eq!(error.to_string(), "cannot read registers: Invalid argument (os error 22)");
+        assert_eq!(error.to_string(), "cannot read registers");
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(source.to_string(), "Invalid argument (os error 22)");
     }
 }

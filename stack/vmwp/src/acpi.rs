@@ -31,7 +31,7 @@ pub enum AcpiError {
     #[error("the ACPI tables need {0} bytes, and there is room for 128 KiB")]
     TooLarge(usize),
     /// Guest memory refused.
-    #[error("cannot write the ACPI tables: {0}")]
+    #[error("cannot write the ACPI tables")]
     Write(#[from] vm_memory::GuestMemoryError),
 }
 

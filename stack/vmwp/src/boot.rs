@@ -50,7 +50,7 @@ pub enum BootError {
     #[error("{0} is no Linux kernel: it is neither a bzImage nor an ELF file")]
     UnknownFormat(String),
     /// A file could not be read.
-    #[error("cannot read {file}: {source}")]
+    #[error("cannot read {file}")]
     Read {
         /// Which.
         file: String,

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::memory::MemoryLayout;
 use clap::{Parser, ValueEnum};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -34,7 +35,7 @@ pub struct Cli {
     pub cmdline: String,
 
     /// Memory, with unit: 512M, 2G. At least 32M, in steps of 2M
-    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = parse_memory)]
     pub memory: u64,
 
     /// Virtual processors, 1 to 64
@@ -123,6 +124,12 @@ fn socket_path(path: &str) -> Result<PathBuf, String> {
     Ok(path.into())
 }
 
+/// A size that a VM can have.
+fn parse_memory(text: &str) -> Result<u64, String> {
+    let size = parse_size(text)?;
+    MemoryLayout::new(size).map(|_| size).map_err(|error| error.to_string())
+}
+
 /// A number with a unit, as bytes.
 fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
@@ -175,6 +182,13 @@ mod tests {
         for nonsense in ["", "M", "-1M", "1.5G"] {
             assert!(parse_size(nonsense).is_err(), "{nonsense}");
         }
+    }
+
+    #[test]
+    fn a_size_no_vm_can_have_is_refused_at_once() {
+        let error = parse(&["--memory", "33M"]).unwrap_err().to_string();
+        assert!(error.contains("not a multiple of 2 MiB"), "{error}");
+        assert!(parse(&["--memory", "2M"]).is_err());
     }
 
     #[test]

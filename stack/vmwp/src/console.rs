@@ -15,6 +15,7 @@ mod socket;
 mod terminal;
 
 pub use queue::InputQueue;
+pub use terminal::restore as restore_terminal;
 
 use crate::cli::ConsoleKind;
 use crate::control::Control;

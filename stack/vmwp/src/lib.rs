@@ -1,8 +1,27 @@
 //! The worker process of one VM: its partition, its memory, its processors and its devices.
+//!
+//! ```text
+//!  main ─ cli, logging ─▶ worker ──▶ vm ──┬─▶ memory, acpi, boot     what the guest finds
+//!                           │             ├─▶ chipset                ports, IOAPIC, COM1, clock
+//!                        console,         └─▶ vp ─▶ emulator         a thread for each VP
+//!                        signals, control
+//! ```
+//!
+//! It sits between the management service, which starts it, and `/dev/mshv`, which it reaches only through the crate
+//! `vid`; tests put a fake there. What must always hold: it trusts nothing that comes from the guest; an error of the
+//! guest's ends at most this VM; the exit status says how it ended.
+
 pub mod acpi;
 pub mod boot;
 pub mod chipset;
 pub mod cli;
 pub mod console;
 pub mod control;
+pub mod emulator;
+pub mod logging;
+pub mod machine;
 pub mod memory;
+pub mod signals;
+pub mod vm;
+pub mod vp;
+pub mod worker;

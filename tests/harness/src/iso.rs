@@ -19,7 +19,7 @@ pub struct Iso {
 impl Iso {
     /// The built hypervisor with its console on the first serial port, and no module.
     pub fn new() -> Self {
-        Self { hv_args: "console=com1".to_owned(), ..Self::default() }
+        Self { hv_args: "console=com1 exit_port=0xf4".to_owned(), ..Self::default() }
     }
 
     /// Another hypervisor than the built one.
@@ -99,7 +99,7 @@ mod tests {
             Iso::new().hv_args("loglevel=debug").module("/k", "root=/dev/vda").module("/i", "");
         assert_eq!(
             iso.configuration(),
-            "multiboot2 /zemin console=com1 loglevel=debug\nmodule2 /module0 root=/dev/vda\nmodule2 /module1\nboot\n"
+            "multiboot2 /zemin console=com1 exit_port=0xf4 loglevel=debug\nmodule2 /module0 root=/dev/vda\nmodule2 /module1\nboot\n"
         );
     }
 }

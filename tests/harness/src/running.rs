@@ -24,6 +24,9 @@ use crate::shell::{Output, Progress, READY, progress, wrap};
 /// How many lines of the console an error repeats.
 const TAIL: usize = 40;
 
+/// Lets the hypervisor end the emulator when it crashes or refuses to start, so that nobody waits in vain.
+const EXIT_DEVICE: &str = "isa-debug-exit,iobase=0xf4,iosize=4";
+
 /// How the emulator ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Exit {
@@ -31,6 +34,18 @@ pub struct Exit {
     pub status: ExitStatus,
     /// The reason of its `SHUTDOWN` event: `guest-shutdown`, `guest-reset`, `guest-panic`, ….
     pub reason: Option<String>,
+}
+
+impl Exit {
+    /// The hypervisor crashed, and said so on the console (`hv/zemin/src/crash.rs`).
+    pub fn is_crash(&self) -> bool {
+        self.status.code() == Some(2 * 0x5A + 1)
+    }
+
+    /// The hypervisor refused to start, and said why on the console.
+    pub fn is_refusal(&self) -> bool {
+        self.status.code() == Some(2 * 0x5B + 1)
+    }
 }
 
 /// A machine that is powered on; dropping it pulls the plug.
@@ -53,6 +68,9 @@ impl Running {
     pub(crate) fn power_on(mut machine: Machine, artefacts: &Artefacts) -> Result<Self> {
         if machine.parent == Parent::Debian {
             machine = machine.parent_args("zemin.test_shell");
+        }
+        if !machine.bare {
+            machine = machine.hv_args("exit_port=0xf4").extra(["-device", EXIT_DEVICE]);
         }
         let sockets = tempfile::tempdir().map_err(Error::io("a temporary directory"))?;
         let (shell, monitor) =
@@ -100,7 +118,8 @@ impl Running {
     }
 
     /// Waits until `pattern` matches on the console after the previous match; returns what its first group
-    /// matched, or all of the match. Fails at once if the machine ends, or if its kernel or the hypervisor panics.
+    /// matched, or all of the match. Fails at once if the machine ends, which it does when its
+    /// kernel panics or the hypervisor crashes.
     pub fn wait_for(&mut self, pattern: &str, limit: Duration) -> Result<String> {
         let regex = Regex::new(pattern)?;
         let found = self.console.wait_for(&regex, limit::scaled(limit));

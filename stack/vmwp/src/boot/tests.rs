@@ -130,7 +130,8 @@ fn what_is_no_64_bit_kernel_is_refused_by_name() {
         assert!(matches!(error, BootError::UnknownFormat(_)), "{error}");
     }
     let error = load(&files.0.path().join("missing"), None, "", 32 * MIB).err().unwrap();
-    assert!(error.to_string().ends_with("No such file or directory (os error 2)"), "{error}");
+    let whole = format!("{:#}", anyhow::Error::from(error));
+    assert!(whole.ends_with("No such file or directory (os error 2)"), "{whole}");
 }
 
 /// An ELF file with one segment at 1 MiB and, if asked for, the note with the PVH entry.

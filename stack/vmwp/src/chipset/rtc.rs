@@ -141,7 +141,7 @@ impl Rtc {
     }
 
     fn encode(&self, number: u8) -> u8 {
-        if self.flag(BINARY) { number } else { (number / 10) << 4 | number % 10 }
+        if self.flag(BINARY) { number } else { number / 10 * 16 + number % 10 }
     }
 
     fn decode(&self, value: u8) -> u8 {

@@ -19,7 +19,7 @@ use vm_memory::{
 #[derive(Debug, Error)]
 pub enum RamError {
     /// The file could not be made.
-    #[error("cannot create {size} bytes of guest memory: {source}")]
+    #[error("cannot create {size} bytes of guest memory")]
     Create {
         /// Bytes.
         size: u64,
@@ -27,7 +27,7 @@ pub enum RamError {
         source: io::Error,
     },
     /// The file could not be mapped.
-    #[error("cannot map {size} bytes of guest memory{}: {source}", hint(*.huge))]
+    #[error("cannot map {size} bytes of guest memory{}", hint(*.huge))]
     Map {
         /// Bytes.
         size: u64,
