@@ -57,7 +57,9 @@ impl Bootstrap {
     }
 
     fn command(&self, program: &Path, out: &Path) -> Command {
-        let mut command = Command::new(program);
+        // It tidies up behind itself when this process is killed.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "TERM", "--"]).arg(program);
         command.arg(if is_root() { "--mode=root" } else { "--mode=unshare" });
         command.arg(match self.variant {
             Variant::Extract => "--variant=extract",
