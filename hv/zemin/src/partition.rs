@@ -5,7 +5,7 @@ use crate::mem::frames::PoolFrames;
 use crate::mem::{PAGE, phys};
 use crate::sync::{Once, SpinLock};
 use crate::vp::Vp;
-use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use hvdef::PartitionId;
 use hvdef::cpuid::PartitionPrivileges;
 use hypercall::Privileges;
@@ -47,6 +47,10 @@ pub struct Partition {
     pub pool: SpinLock<PagePool>,
     /// Synthetic processor features that the parent chose for it.
     pub synthetic_features: AtomicU64,
+    /// MSRs that nobody knows read zero and ignore writes, instead of raising #GP.
+    pub ignores_unknown_msrs: AtomicBool,
+    /// Its VPs do not run until the parent says so.
+    frozen: AtomicBool,
     slat: Once<Table>,
     /// Held by whoever changes the second-level tables.
     pub slat_lock: SpinLock<()>,
@@ -85,6 +89,8 @@ impl Partition {
             users: AtomicU32::new(0),
             pool: SpinLock::new(PagePool::new()),
             synthetic_features: AtomicU64::new(0),
+            ignores_unknown_msrs: AtomicBool::new(false),
+            frozen: AtomicBool::new(false),
             slat: Once::new(),
             slat_lock: SpinLock::new(()),
             guest_os_id: AtomicU64::new(0),
@@ -117,6 +123,17 @@ impl Partition {
         self.stage
             .compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
+    }
+
+    /// Whether its VPs have to wait.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.load(Ordering::Relaxed)
+    }
+
+    /// Stops all VPs, or lets them go on.
+    pub fn freeze(&self, frozen: bool) {
+        self.frozen.store(frozen, Ordering::Relaxed);
+        self.vps().for_each(|vp| vp.lp.kick());
     }
 
     /// Gives the partition its second-level tables.

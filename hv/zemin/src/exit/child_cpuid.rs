@@ -57,6 +57,23 @@ fn features(vp: &Vp) -> SyntheticProcessorFeatures {
     SyntheticProcessorFeatures::from_bits(vp.partition.synthetic_features.load(Ordering::Relaxed))
 }
 
+/// The features that a child can be given.
+pub const ASSIGNABLE: SyntheticProcessorFeatures = SyntheticProcessorFeatures::new()
+    .with_hypervisor_present(true)
+    .with_hv1(true)
+    .with_access_vp_run_time_reg(true)
+    .with_access_partition_reference_counter(true)
+    .with_access_synic_regs(true)
+    .with_access_synthetic_timer_regs(true)
+    .with_access_intr_ctrl_regs(true)
+    .with_access_hypercall_regs(true)
+    .with_access_vp_index(true)
+    .with_access_partition_reference_tsc(true)
+    .with_access_frequency_regs(true)
+    .with_direct_synthetic_timers(true)
+    .with_tb_flush_hypercalls(true)
+    .with_synthetic_cluster_ipi(true);
+
 /// Privileges a child has by its synthetic features.
 pub fn privileges(features: SyntheticProcessorFeatures) -> PartitionPrivileges {
     PartitionPrivileges::from_bits(features.into_bits() >> 2 & 0x1FF)

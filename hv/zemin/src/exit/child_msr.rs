@@ -5,6 +5,7 @@ use crate::lp::Lp;
 use crate::vp::{State, Vp};
 use arch_x86::msr as physical;
 use arch_x86::vcpu::SystemReg;
+use core::sync::atomic::Ordering;
 use hvdef::msr as hv;
 
 /// Registers that the back end keeps, by number.
@@ -36,6 +37,14 @@ const EMPTY: [u32; 12] = [
     0xC001_0064, // P-state 0
 ];
 
+/// Registers whose refusal of a value is meant.
+fn is_known(index: u32) -> bool {
+    index == physical::EFER
+        || index == physical::APIC_BASE
+        || (physical::X2APIC_FIRST..=physical::X2APIC_LAST).contains(&index)
+        || index >> 16 == 0x4000
+}
+
 /// Reads an MSR.
 pub fn read(vp: &Vp, state: &mut State, index: u32) -> Result<u64, Fault> {
     if let Some(&(_, register)) = KEPT.iter().find(|(number, _)| *number == index) {
@@ -45,7 +54,10 @@ pub fn read(vp: &Vp, state: &mut State, index: u32) -> Result<u64, Fault> {
         physical::TSC => Ok(arch_x86::cpu::rdtsc()),
         _ if EMPTY.contains(&index) => Ok(0),
         physical::VM_CR => Err(Fault),
-        _ => msr::read(vp, state, index),
+        _ => match msr::read(vp, state, index) {
+            Err(Fault) if vp.partition.ignores_unknown_msrs.load(Ordering::Relaxed) => Ok(0),
+            done => done,
+        },
     }
 }
 
@@ -73,6 +85,14 @@ pub fn write(
             state.write_synic_msr(lp, vp, index, value)?;
             super::overlay::synic_page(vp, state, index, value)
         }
-        _ => msr::write(lp, vp, state, index, value),
+        _ => match msr::write(lp, vp, state, index, value) {
+            Err(Fault)
+                if vp.partition.ignores_unknown_msrs.load(Ordering::Relaxed)
+                    && !is_known(index) =>
+            {
+                Ok(())
+            }
+            done => done,
+        },
     }
 }

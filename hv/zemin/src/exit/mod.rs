@@ -6,7 +6,7 @@ mod child_cpuid;
 mod child_msr;
 mod crash;
 pub use child::deliver as deliver_to_child;
-pub use child_cpuid::privileges as child_privileges;
+pub use child_cpuid::{ASSIGNABLE as ASSIGNABLE_FEATURES, privileges as child_privileges};
 pub use crash::CAPABILITIES as CRASH_CAPABILITIES;
 pub mod cpuid;
 pub mod memory;

@@ -29,6 +29,16 @@ pub fn get(call: &Call) -> Outcome {
             PartitionProperty::PHYSICAL_ADDRESS_WIDTH => {
                 u64::from(cpu::cpuid(0x8000_0008, 0).eax & 0xFF)
             }
+            // Which of them a child gets is what its CPUID leaves show, not yet what its creator disabled.
+            PartitionProperty::PROCESSOR_FEATURES0 | PartitionProperty::PROCESSOR_FEATURES1 => {
+                u64::MAX
+            }
+            PartitionProperty::PROCESSOR_XSAVE_FEATURES => u64::MAX,
+            PartitionProperty::PROCESSOR_CL_FLUSH_SIZE => {
+                u64::from(cpu::cpuid(1, 0).ebx >> 8 & 0xFF)
+            }
+            PartitionProperty::XSAVE_STATES => arch_x86::fpu::SUPPORTED_XCR0,
+            PartitionProperty::MAX_XSAVE_DATA_SIZE => arch_x86::fpu::AREA_SIZE as u64,
             PartitionProperty::PROCESSOR_CLOCK_FREQUENCY => time::CLOCKS.get().tsc_hz,
             PartitionProperty::REFERENCE_TIME => time::now(),
             PartitionProperty::SYNTHETIC_PROC_FEATURES if !partition.is_root => {
@@ -54,6 +64,16 @@ pub fn set(call: &Call) -> Outcome {
                 partition.synthetic_features.store(input.value, Ordering::Relaxed);
                 Ok(())
             }
+            PartitionProperty::UNIMPLEMENTED_MSR_ACTION if input.value <= 1 => {
+                partition.ignores_unknown_msrs.store(input.value == 1, Ordering::Relaxed);
+                Ok(())
+            }
+            PartitionProperty::TIME_FREEZE if input.value <= 1 => {
+                partition.freeze(input.value == 1);
+                Ok(())
+            }
+            // Topology is flat so far: every VP a package of its own, or all in one, is the same to the scheduler.
+            PartitionProperty::PROCESSORS_PER_SOCKET => Ok(()),
             _ => Err(HvStatus::UNKNOWN_PROPERTY),
         }
     }))
@@ -65,6 +85,9 @@ pub fn get_ex(call: &Call) -> Outcome {
         own_partition(call, input.partition_id)?;
         match input.property.0 {
             _ if input.property == PartitionProperty::VMM_CAPABILITIES => call.output(&[1u64, 0]),
+            _ if input.property == PartitionProperty::ASSIGNABLE_SYNTHETIC_PROC_FEATURES => {
+                call.output(&[1u64, crate::exit::ASSIGNABLE_FEATURES.into_bits()])
+            }
             zemin::LOG => log_chunk(call, input.argument),
             zemin::LP_COUNTERS => lp_counters(call, input.argument),
             zemin::STATUS => call.output(&info()),
