@@ -53,6 +53,7 @@ mod raw {
     unsafe extern "C" {
         static image_start: u8;
         static image_end: u8;
+        static constant_end: u8;
     }
 
     /// Adds a region, in the loader's order.
@@ -76,6 +77,11 @@ mod raw {
         ((&raw const image_start) as u64, (&raw const image_end) as u64)
     }
 
+    /// The part of it that nothing ever changes.
+    pub fn constant() -> (u64, u64) {
+        ((&raw const image_start) as u64, (&raw const constant_end) as u64)
+    }
+
     /// Fills memory of the kernel's own.
     pub fn fill(address: u64, len: u64, byte: u8) {
         // SAFETY: pages that `pages` handed out, by its contract.
@@ -88,7 +94,7 @@ mod raw {
         unsafe { core::ptr::copy(bytes.as_ptr(), address as *mut u8, bytes.len()) };
     }
 }
-pub use raw::{add, fill, image, map, put};
+pub use raw::{add, constant, fill, image, map, put};
 
 /// Finds the memory that [`pages`] hands out: the largest piece of RAM below 4 GiB outside this kernel.
 pub fn init() {

@@ -209,8 +209,8 @@ extern "C" fn trap(frame: &mut Frame) {
     if is_interrupt {
         this.last_vector.store(vector.into(), Ordering::Relaxed);
         this.last_rip.store(frame.rip, Ordering::Relaxed);
-        // 0x80 also comes by instruction.
-        if vector != apic::SPURIOUS && (vector != 0x80 || apic::in_service(0x80)) {
+        // These two also come without being in service: as a spurious interrupt, and by instruction.
+        if !matches!(vector, apic::SPURIOUS | 0x80) || apic::in_service(vector) {
             apic::eoi();
         }
     } else if vector != NMI && !end_catch(frame) {

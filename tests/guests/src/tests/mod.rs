@@ -1,15 +1,31 @@
 //! The tests. Each is one function with a name; what they have in common is here.
 
 mod apic;
+mod apic_modes;
 mod apic_timer;
 mod cpuid;
+mod debug;
+mod ends;
 mod exceptions;
 mod fpu;
+mod hostile;
+mod hostile_cpuid;
+mod hostile_input;
+mod hostile_mmio;
+mod hostile_msr;
 mod hypercall_page;
+mod ipi;
+mod memory;
 mod msr;
 mod msr_rules;
+mod real_mode;
 mod ref_time;
 mod registers;
+mod stimer;
+mod stimer_messages;
+mod storm;
+mod tlb;
+mod windows;
 
 use guests::cpu::{rdmsr, wrmsr};
 use guests::report::{self, Checks, Need, Test};
@@ -30,19 +46,44 @@ const TESTS: &[Test] = &[
     test("exceptions", Need::Nothing, 1, exceptions::run),
     test("fpu", Need::Nothing, 1, fpu::run),
     test("apic", Need::Nothing, 1, apic::run),
+    test("apic-modes", Need::HyperV, 1, apic_modes::run),
+    test("ipi", Need::Nothing, 2, ipi::run),
+    test("stimer", Need::HyperV, 1, stimer::run),
+    test("tlb", Need::HyperV, 2, tlb::run),
+    test("debug-registers", Need::Nothing, 1, debug::run),
+    test("memory", Need::Root, 1, memory::run),
+    test("real-mode", Need::Nothing, 2, real_mode::run),
+    test("interrupt-window", Need::Nothing, 1, windows::run),
+    test("hlt-wakeup", Need::Nothing, 1, windows::hlt),
+    test("storm", Need::Nothing, 1, storm::run),
+    test("hostile-cpuid", Need::HyperV, 1, hostile_cpuid::run),
+    test("hostile-msr", Need::HyperV, 1, hostile_msr::run),
+    test("hostile-apic-mmio", Need::HyperV, 1, hostile_mmio::run),
+    test("hostile", Need::Root, 1, hostile::run),
+    Test { by_default: false, ..test("cr8", Need::Nothing, 1, ends::cr8_priority) },
+    Test { by_default: false, ..test("triple-fault", Need::Nothing, 1, ends::triple_fault) },
 ];
+
+/// What must still pass after a test whose name begins with this.
+const HOSTILE: &str = "hostile";
+/// These.
+const AFTERWARDS: [&str; 3] = ["cpuid", "ref-time", "ipi"];
 
 /// Runs what the command line asks for.
 pub fn run_selected() {
     let args = boot::args();
     let known = |name: &str| name == "all" || TESTS.iter().any(|test| test.name == name);
     for name in args.names().filter(|name| !known(name)) {
-        report::run(&test("unknown", Need::Nothing, 0, |t| t.fail(format_args!("no such test"))));
-        line!("unknown test {name}");
+        report::run(&test(name, Need::Nothing, 0, |t| t.fail(format_args!("no such test"))));
     }
     for test in TESTS.iter().filter(|test| args.selects(test.name, test.by_default)) {
         report::run(test);
         restore();
+        let again = |name: &str| test.name.starts_with(HOSTILE) && AFTERWARDS.contains(&name);
+        for test in TESTS.iter().filter(|test| again(test.name)) {
+            report::run(test);
+            restore();
+        }
     }
 }
 
