@@ -31,6 +31,7 @@ mod feature;
 mod features;
 mod overrides;
 mod policy;
+mod query;
 mod standard;
 mod synthetic;
 #[cfg(test)]

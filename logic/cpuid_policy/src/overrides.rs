@@ -1,6 +1,7 @@
 //! What the parent registered with REGISTER_INTERCEPT_RESULT.
 
 use crate::Registers;
+use crate::query::{Query, slot};
 use hvdef::HvStatus;
 use hvdef::hypercall::intercept::{CpuidInterceptResult, MaskedValue};
 
@@ -23,7 +24,7 @@ impl Override {
 pub struct Overrides<S> {
     results: S,
     len: usize,
-    /// Leaves, by their slot, for which there is a result; bit 255 for leaves without a slot.
+    /// Leaves, by their slot, for which there is a result; that for leaves without one of their own included.
     leaves: [u64; 4],
 }
 
@@ -64,9 +65,9 @@ impl<S: AsRef<[Override]> + AsMut<[Override]>> Overrides<S> {
         let at = results.iter().take(self.len).position(same).unwrap_or(self.len);
         *results.get_mut(at).ok_or(HvStatus::NO_RESOURCES)? = new;
         self.len = self.len.max(at + 1);
-        let (word, bit) = place(new.leaf);
-        if let Some(word) = self.leaves.get_mut(word) {
-            *word |= bit;
+        let slot = slot(new.leaf);
+        if let Some(word) = self.leaves.get_mut(usize::from(slot / 64)) {
+            *word |= 1 << (slot % 64);
         }
         Ok(())
     }
@@ -75,13 +76,17 @@ impl<S: AsRef<[Override]> + AsMut<[Override]>> Overrides<S> {
 impl<S: AsRef<[Override]>> Overrides<S> {
     /// `(default & !mask) | (value & mask)`, for every result that fits.
     #[inline]
-    pub(crate) fn apply(&self, leaf: u32, subleaf: u32, registers: &mut Registers) {
-        let (word, bit) = place(leaf);
-        if self.leaves.get(word).is_none_or(|word| word & bit == 0) {
-            return;
+    pub(crate) fn apply(&self, query: Query, registers: &mut Registers) {
+        let word = self.leaves.get(usize::from(query.slot / 64)).copied().unwrap_or(0);
+        if word >> (query.slot % 64) & 1 != 0 {
+            self.merge(query, registers);
         }
+    }
+
+    fn merge(&self, query: Query, registers: &mut Registers) {
         for result in self.results.as_ref().iter().take(self.len) {
-            if result.leaf == leaf && result.subleaf.is_none_or(|wanted| wanted == subleaf) {
+            let fits = result.subleaf.is_none_or(|subleaf| subleaf == query.subleaf);
+            if result.leaf == query.leaf && fits {
                 result.apply(registers);
             }
         }
@@ -99,22 +104,4 @@ impl Override {
         merge(&mut r.ecx, ecx);
         merge(&mut r.edx, edx);
     }
-}
-
-/// A small number for each leaf that there may be an answer for: basic, the hypervisor's, extended.
-#[inline]
-pub(crate) const fn slot(leaf: u32) -> Option<usize> {
-    let base = match leaf & 0xFFFF_FFC0 {
-        0 => 0,
-        0x4000_0000 => 64,
-        0x8000_0000 => 128,
-        _ => return None,
-    };
-    Some(base + (leaf & 0x3F) as usize)
-}
-
-/// Word and bit of a leaf in a set.
-fn place(leaf: u32) -> (usize, u64) {
-    let number = slot(leaf).unwrap_or(255);
-    (number / 64, 1 << (number % 64))
 }

@@ -1,14 +1,13 @@
 //! The composed answers of one partition, and finding one.
 
 use crate::entry::{Dynamic, Entry, ZERO};
-use crate::overrides::{Override, slot};
+use crate::overrides::Override;
+use crate::query::{Query, SLOTS, slot};
 use crate::standard::{Composer, Sink};
 use crate::topology::beyond;
 use crate::xsave::Layout;
 use crate::{Config, Effective, HostCpuid, Overrides, Registers, VpView, synthetic};
 
-/// Leaves that can be looked up directly.
-const SLOTS: usize = 192;
 /// No answer for that leaf.
 const NONE: u8 = u8::MAX;
 
@@ -38,7 +37,8 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Policy<S> {
 
     /// Composes the answers. To be done anew, into the same storage, whenever something in `config` has changed.
     /// `None`: the storage is too small.
-    pub fn build(host: &impl HostCpuid, config: &Config, entries: S) -> Option<Self> {
+    pub fn build(host: &impl HostCpuid, config: &Config, mut entries: S) -> Option<Self> {
+        entries.as_mut().fill(Entry::EMPTY);
         let composer = Composer::new(host, config);
         let effective = composer.effective;
         let Effective { xfem, xss, .. } = effective;
@@ -72,22 +72,17 @@ impl<S: AsRef<[Entry]>> Policy<S> {
         P: AsRef<[Override]>,
         V: AsRef<[Override]>,
     {
-        let mut registers = self.default_answer(leaf, subleaf, vp);
-        of_partition.apply(leaf, subleaf, &mut registers);
-        of_vp.apply(leaf, subleaf, &mut registers);
+        let query = Query::new(leaf, subleaf);
+        let mut registers = self.look_up(query, vp);
+        of_partition.apply(query, &mut registers);
+        of_vp.apply(query, &mut registers);
         registers
     }
 
     /// The same without what the parent registered: what an intercept message gives as default.
     #[inline]
     pub fn default_answer(&self, leaf: u32, subleaf: u32, vp: &VpView) -> Registers {
-        match self.find(leaf, subleaf) {
-            Some(entry) => vp.adjust(entry, &self.facts),
-            None if matches!(leaf, 0xB | 0x1F) && self.has(leaf) => {
-                Registers { edx: vp.apic_id, ..beyond(subleaf) }
-            }
-            None => ZERO,
-        }
+        self.look_up(Query::new(leaf, subleaf), vp)
     }
 
     /// The partition's features, as its properties tell them.
@@ -101,20 +96,36 @@ impl<S: AsRef<[Entry]>> Policy<S> {
         self.facts.xsave.compacted(self.facts.xfem | self.facts.xss)
     }
 
-    fn has(&self, leaf: u32) -> bool {
-        self.start(leaf).is_some()
+    #[inline]
+    fn look_up(&self, query: Query, vp: &VpView) -> Registers {
+        let Some(&first) = self.first.get(usize::from(query.slot)) else { return ZERO };
+        // Entries that are not used are for leaf 0, whose own entry is the first.
+        let mut entries = self.entries.as_ref().iter().skip(first.into());
+        match entries.next() {
+            Some(entry) if entry.leaf != query.leaf => ZERO,
+            Some(entry) if !entry.indexed || entry.subleaf == query.subleaf => {
+                vp.adjust(entry, &self.facts)
+            }
+            Some(_) => self.look_further(entries, query, vp),
+            None => ZERO,
+        }
     }
 
-    fn start(&self, leaf: u32) -> Option<usize> {
-        let first = *self.first.get(slot(leaf)?)?;
-        (first != NONE).then_some(first.into())
-    }
-
-    /// The answer for a leaf: the first if subleaves do not count, or else the one of `subleaf`.
-    fn find(&self, leaf: u32, subleaf: u32) -> Option<&Entry> {
-        let rest = self.entries.as_ref().get(self.start(leaf)?..self.len)?;
-        let of_leaf = rest.iter().take_while(|entry| entry.leaf == leaf);
-        of_leaf.into_iter().find(|entry| !entry.indexed || entry.subleaf == subleaf)
+    /// Among the other subleaves.
+    fn look_further<'a>(
+        &self,
+        entries: impl Iterator<Item = &'a Entry>,
+        query: Query,
+        vp: &VpView,
+    ) -> Registers {
+        let mut of_leaf = entries.take_while(|entry| entry.leaf == query.leaf);
+        match of_leaf.find(|entry| entry.subleaf == query.subleaf) {
+            Some(entry) => vp.adjust(entry, &self.facts),
+            None if matches!(query.leaf, 0xB | 0x1F) => {
+                Registers { edx: vp.apic_id, ..beyond(query.subleaf) }
+            }
+            None => ZERO,
+        }
     }
 }
 
@@ -129,7 +140,7 @@ impl<S: AsMut<[Entry]>> Sink for Builder<S> {
             return;
         }
         let Policy { entries, len, first, .. } = &mut self.policy;
-        let place = slot(leaf).and_then(|slot| first.get_mut(slot));
+        let place = first.get_mut(usize::from(slot(leaf)));
         let number = u8::try_from(*len).ok().filter(|&number| number != NONE);
         let (Some(place), Some(number), Some(entry)) =
             (place, number, entries.as_mut().get_mut(*len))
