@@ -33,29 +33,66 @@ impl LpNotice {
         }
     }
 
-    pub(crate) fn publish(&self, floor: VTime, overdue: VTime, waiting: u32, reserved: u32) {
-        self.floor.store(floor.0, Relaxed);
-        self.overdue.store(overdue.0, Relaxed);
-        self.waiting.store(waiting, Relaxed);
-        self.reserved.store(reserved, Relaxed);
-    }
-
     fn waits(&self) -> bool {
         self.waiting.load(Relaxed) != 0
     }
 }
 
-/// The notices of all LPs, by index, and the machine's virtual clock.
+/// What there is one of: the machine's virtual clock, and counts that spare everybody the look at all notices.
+#[derive(Debug, Default)]
+pub struct Shared {
+    clock: AtomicU64,
+    /// LPs with VPs waiting that may leave.
+    contended: AtomicU32,
+    /// Idle LPs.
+    idle: AtomicU32,
+}
+
+impl Shared {
+    /// Of a machine that has not begun.
+    pub const fn new() -> Self {
+        Self { clock: AtomicU64::new(0), contended: AtomicU32::new(0), idle: AtomicU32::new(0) }
+    }
+}
+
+/// The notices of all LPs, by index, and what they share.
 #[derive(Debug)]
 pub struct Board<'a> {
     lps: &'a [LpNotice],
-    clock: &'a AtomicU64,
+    shared: &'a Shared,
 }
 
 impl<'a> Board<'a> {
-    /// A board over notices and a clock that the caller keeps, all of them fresh or already in use as this board.
-    pub const fn new(lps: &'a [LpNotice], clock: &'a AtomicU64) -> Self {
-        Self { lps, clock }
+    /// A board over notices that the caller keeps, all of them fresh or already in use as this board.
+    pub const fn new(lps: &'a [LpNotice], shared: &'a Shared) -> Self {
+        Self { lps, shared }
+    }
+
+    /// Puts up what is new on `lp`, under its lock.
+    pub(crate) fn publish(
+        &self,
+        lp: LpIndex,
+        floor: VTime,
+        overdue: VTime,
+        waiting: u32,
+        reserved: u32,
+    ) {
+        let Some(notice) = self.notice(lp) else { return };
+        notice.floor.store(floor.0, Relaxed);
+        notice.overdue.store(overdue.0, Relaxed);
+        notice.reserved.store(reserved, Relaxed);
+        let waited = notice.waits();
+        notice.waiting.store(waiting, Relaxed);
+        match (waited, waiting != 0) {
+            (false, true) => _ = self.shared.contended.fetch_add(1, Relaxed),
+            (true, false) => _ = self.shared.contended.fetch_sub(1, Relaxed),
+            _ => {}
+        }
+    }
+
+    /// Whether anywhere VPs wait that may leave.
+    pub(crate) fn is_contended(&self) -> bool {
+        self.shared.contended.load(Relaxed) != 0
     }
 
     pub(crate) fn notice(&self, lp: LpIndex) -> Option<&LpNotice> {
@@ -64,7 +101,7 @@ impl<'a> Board<'a> {
 
     /// Virtual time of the LP that is most behind among those where VPs wait.
     pub(crate) fn clock(&self) -> VTime {
-        VTime(self.clock.load(Relaxed))
+        VTime(self.shared.clock.load(Relaxed))
     }
 
     /// Brings the clock up to date; while nobody waits anywhere it stands still.
@@ -72,36 +109,51 @@ impl<'a> Board<'a> {
         let floors =
             self.lps.iter().filter(|lp| lp.waits()).map(|lp| VTime(lp.floor.load(Relaxed)));
         if let Some(floor) = floors.reduce(VTime::min) {
-            self.clock.store(floor.0, Relaxed);
+            self.shared.clock.store(floor.0, Relaxed);
         }
     }
 
     pub(crate) fn set_idle(&self, lp: LpIndex, idle: bool) {
-        if let Some(notice) = self.notice(lp) {
-            notice.idle.store(idle.into(), Relaxed);
+        let Some(notice) = self.notice(lp) else { return };
+        if notice.idle.swap(idle.into(), Relaxed) == u32::from(idle) {
+            return;
+        }
+        if idle {
+            self.shared.idle.fetch_add(1, Relaxed);
+        } else {
+            self.shared.idle.fetch_sub(1, Relaxed);
         }
     }
 
     /// Claims `lp` if it is idle: nobody else will claim it before it has been idle anew.
     pub(crate) fn claim(&self, lp: LpIndex) -> bool {
-        self.notice(lp).is_some_and(|notice| {
-            notice.idle.load(Relaxed) != 0
-                && notice.idle.compare_exchange(1, 0, Relaxed, Relaxed).is_ok()
-        })
+        let idle =
+            |notice: &LpNotice| notice.idle.load(Relaxed) != 0 && notice.idle.swap(0, Relaxed) != 0;
+        let claimed = self.notice(lp).is_some_and(idle);
+        if claimed {
+            self.shared.idle.fetch_sub(1, Relaxed);
+        }
+        claimed
     }
 
     /// Claims an idle LP, the first after `lp`.
     pub(crate) fn claim_any(&self, lp: LpIndex) -> Option<LpIndex> {
+        if !self.has_idle() {
+            return None;
+        }
         self.others(lp).map(|(other, _)| other).find(|&other| self.claim(other))
     }
 
-    /// Whether there is an idle LP besides `lp`.
-    pub(crate) fn has_idle(&self, lp: LpIndex) -> bool {
-        self.others(lp).any(|(_, notice)| notice.idle.load(Relaxed) != 0)
+    /// Whether there is an idle LP.
+    pub(crate) fn has_idle(&self) -> bool {
+        self.shared.idle.load(Relaxed) != 0
     }
 
     /// The LP with VPs waiting whose first is the most overdue; with `floor`, only one that is overdue against it.
     pub(crate) fn neediest(&self, lp: LpIndex, floor: Option<VTime>) -> Option<LpIndex> {
+        if !self.is_contended() {
+            return None;
+        }
         let overdue = |notice: &LpNotice| VTime(notice.overdue.load(Relaxed));
         self.others(lp)
             .filter(|(_, notice)| notice.waits())
@@ -113,6 +165,9 @@ impl<'a> Board<'a> {
 
     /// An LP where somebody waits for a reserve.
     pub(crate) fn owing(&self, lp: LpIndex) -> Option<LpIndex> {
+        if !self.is_contended() {
+            return None;
+        }
         self.others(lp)
             .find(|(_, notice)| notice.reserved.load(Relaxed) != 0)
             .map(|(other, _)| other)

@@ -115,6 +115,8 @@ pub struct Entity {
     pub(crate) grace_left: Word,
     /// What this VP adds to its queue's sum of reserves.
     pub(crate) due: Word,
+    /// What this VP adds to its queue's sum of weights.
+    pub(crate) load: Word,
     pub(crate) last_ran: Word,
     ran: Word,
     pub(crate) heap: HeapLinks,
@@ -138,6 +140,7 @@ impl Entity {
             boost_left: Word::new(0),
             grace_left: Word::new(0),
             due: Word::new(0),
+            load: Word::new(0),
             last_ran: Word::new(0),
             ran: Word::new(0),
             heap: HeapLinks { left: none(), right: none(), parent: none(), rank: Half::new(0) },

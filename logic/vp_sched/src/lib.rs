@@ -48,7 +48,9 @@
 //! # What must always hold
 //!
 //! * A VP is in at most one place: blocked, queued on, parked on or running on its home LP, or in transit to it.
-//! * Everything here is bounded: O(log n) for queue operations, O(LPs) for balancing, 64 parked VPs looked at per call.
+//! * Everything here is bounded: O(log n) for queue operations; O(LPs) for balancing, which happens once per period, when
+//!   an LP has nothing to do while VPs wait elsewhere, and when a VP finds its LP busy and others idle; 64 parked VPs
+//!   looked at per call.
 //! * An [`Entity`] is touched only under the lock of its home LP's queue. The exceptions, `home` and a share's numbers,
 //!   are atomics in earnest. No two queue locks are ever held at once.
 //! * Nobody waits for a clock that does not tick: whenever a waiting VP depends on time, `until` says when to look again.
@@ -73,7 +75,7 @@ mod vtime;
 #[cfg(test)]
 mod tests;
 
-pub use board::{Board, LpNotice};
+pub use board::{Board, LpNotice, Shared};
 pub use entity::{Entity, Env, ShareRef, State, VpRef, Vps};
 pub use ops::{Queues, Removed, Woken};
 pub use queue::{Decision, RunQueue};

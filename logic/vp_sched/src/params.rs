@@ -2,6 +2,8 @@
 
 /// Longest time a child runs while others wait for the same LP.
 pub const SLICE: u64 = 5_000_000;
+/// Shortest slice: that of VPs of much less weight than those that wait, whose share would otherwise come in few pieces.
+pub const MIN_SLICE: u64 = 1_000_000;
 /// Longest time between two decisions when nobody waits.
 pub const SOLO_SLICE: u64 = 50_000_000;
 /// Shortest time worth programming a timer for. What a VP overruns by is charged, so this costs no accuracy.

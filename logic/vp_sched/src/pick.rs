@@ -4,8 +4,7 @@ use crate::budget;
 use crate::class::{Class, classify};
 use crate::entity::{Entity, Env, State, VpRef, Vps};
 use crate::params::{
-    CACHE_HOT, MIN_RUN, PERIOD, RESERVABLE, SLICE, SOLO_SLICE, WAKE_MARGIN, WATCH_BATCH,
-    WATCH_PAUSE,
+    CACHE_HOT, MIN_RUN, PERIOD, RESERVABLE, SOLO_SLICE, WAKE_MARGIN, WATCH_BATCH, WATCH_PAUSE,
 };
 use crate::queue::{Decision, RunQueue};
 use crate::vtime;
@@ -20,7 +19,7 @@ impl RunQueue {
         if !stays {
             self.switch(env);
         } else if env.now >= self.slice_end {
-            self.slice_end = env.now.saturating_add(SLICE);
+            self.renew_slice(env);
         }
         let decision = self.decide(env);
         env.board.set_idle(self.lp, decision.run.is_none());
@@ -74,7 +73,13 @@ impl RunQueue {
         env.vp(vp).set_state(State::Running);
         self.current = vp;
         self.charged = env.now;
-        self.slice_end = env.now.saturating_add(SLICE);
+        self.renew_slice(env);
+    }
+
+    fn renew_slice(&mut self, env: &Env<impl Vps>) {
+        let Some(vp) = self.current.some() else { return };
+        let slice = self.slice(env.share_of(env.vp(vp)));
+        self.slice_end = env.now.saturating_add(slice);
     }
 
     fn decide(&mut self, env: &Env<impl Vps>) -> Decision {
@@ -142,7 +147,7 @@ impl RunQueue {
                 Class::Fair | Class::Bound => until,
             });
         }
-        if self.leaver(env).is_some() && env.board.has_idle(self.lp) {
+        if self.leaver(env).is_some() && env.board.has_idle() {
             until = until.min(now.saturating_add(CACHE_HOT));
         }
         until = until.min(self.review_at(env).unwrap_or(until));
@@ -151,8 +156,7 @@ impl RunQueue {
 
     /// How long a VP runs that nobody here waits for: VPs of other LPs may need the time.
     fn solo_end(&self, env: &Env<impl Vps>) -> u64 {
-        let others_wait = env.board.neediest(self.lp, None).is_some();
-        env.now.saturating_add(if others_wait { PERIOD } else { SOLO_SLICE })
+        env.now.saturating_add(if env.board.is_contended() { PERIOD } else { SOLO_SLICE })
     }
 
     /// From when on the reserves owed here go before everybody.

@@ -1,12 +1,11 @@
 //! The run queue of one LP: who waits, who runs, and what that costs.
 
-use crate::board::LpNotice;
 use crate::budget;
 use crate::class::{Class, classify, may_improve};
 use crate::entity::{Entity, Env, State, VpRef, Vps};
 use crate::heap::Heap;
 use crate::list::List;
-use crate::params::{SOLO_LAG, STEAL_LAG, WAKE_CREDIT};
+use crate::params::{MIN_SLICE, SLICE, SOLO_LAG, STEAL_LAG, WAKE_CREDIT};
 use crate::share::Share;
 use crate::vtime::{self, VTime};
 use hvdef::LpIndex;
@@ -45,6 +44,8 @@ pub struct RunQueue {
     pub(crate) until: u64,
     /// Reserves still owed to the VPs that wait here, in nanoseconds.
     pub(crate) due: u64,
+    /// Weights of the VPs that wait here by virtual time, as [`vtime::load`].
+    load: u64,
     pub(crate) floor: VTime,
 }
 
@@ -64,6 +65,7 @@ impl RunQueue {
             slice_end: 0,
             until: 0,
             due: 0,
+            load: 0,
             floor: VTime(0),
         }
     }
@@ -140,6 +142,11 @@ impl RunQueue {
             entity.due.set(due);
             self.due = self.due.saturating_add(due);
         }
+        if class.is_fair() {
+            let load = vtime::load(share);
+            entity.load.set(load);
+            self.load = self.load.saturating_add(load);
+        }
         self.heap_mut(class).insert(env.vps, vp);
         if class == Class::Reserved || may_improve(class, share) {
             self.watch.push(env.vps, vp);
@@ -157,7 +164,16 @@ impl RunQueue {
         self.heap_mut(entity.class()).remove(env.vps, vp);
         self.due = self.due.saturating_sub(entity.due.get());
         entity.due.set(0);
+        self.load = self.load.saturating_sub(entity.load.get());
+        entity.load.set(0);
         self.update_floor(env);
+    }
+
+    /// How long a VP may run while others wait: less for one that has less weight than they have on average.
+    pub(crate) fn slice(&self, share: &Share) -> u64 {
+        let others = u64::from(self.heap(Class::Fair).len() + self.heap(Class::Bound).len());
+        let part = (SLICE * vtime::load(share)).saturating_mul(others.max(1));
+        (part / self.load.max(1)).clamp(MIN_SLICE, SLICE)
     }
 
     /// Sets the virtual time of a VP that slept: it may be a little behind the others here, not more.
@@ -183,18 +199,13 @@ impl RunQueue {
 
     /// Tells the other LPs.
     pub(crate) fn publish(&self, env: &Env<impl Vps>) {
-        let Some(notice) = env.board.notice(self.lp) else { return };
-        self.publish_to(env, notice);
-    }
-
-    fn publish_to(&self, env: &Env<impl Vps>, notice: &LpNotice) {
         let reserved = self.heap(Class::Reserved).len();
         let waiting = self.heap(Class::Fair).len() + reserved;
         let overdue = match self.heap(Class::Fair).first() {
             Some(first) => overdue(env, first),
             None => self.floor,
         };
-        notice.publish(self.floor, overdue, waiting, reserved);
+        env.board.publish(self.lp, self.floor, overdue, waiting, reserved);
     }
 }
 

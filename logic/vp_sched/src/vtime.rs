@@ -46,3 +46,8 @@ pub(crate) fn cost(share: &Share, ns: u64) -> u64 {
     let vps = u64::from(share.active().clamp(1, 256));
     (ns.min(LONGEST) * 64 * vps / u64::from(share.weight())).max(1)
 }
+
+/// The weight of one of the share's VPs, in 1/256.
+pub(crate) fn load(share: &Share) -> u64 {
+    u64::from(share.weight()) * 256 / u64::from(share.active().clamp(1, 256))
+}

@@ -2,6 +2,7 @@ use super::sim::{Load, MS, S, Sim, US};
 use super::std::vec::Vec;
 use super::std::{println, vec};
 use crate::{Role, VpRef};
+use proptest::prelude::*;
 
 /// Asserts that each VP got its part of `total` by weight, within `percent`.
 fn assert_shares(ran: &[u64], weights: &[u32], total: u64, percent: f64) {
@@ -147,6 +148,33 @@ fn a_vp_left_behind_when_its_neighbour_lps_go_idle_is_fetched() {
     sim.advance(S);
     assert_eq!(sim.ran(short), 20 * MS);
     assert!(sim.ran(free) > 950 * MS, "{}", sim.ran(free));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4))]
+    #[test]
+    fn any_weights_that_the_lps_can_serve_are_served(
+        lps in 1u32..6,
+        weights in proptest::collection::vec(50u32..2_000, 8..40),
+    ) {
+        let sum: u32 = weights.iter().sum();
+        prop_assume!(weights.iter().all(|weight| weight * lps <= sum));
+        let mut sim = Sim::new(lps);
+        weights.iter().for_each(|&weight| _ = sim.child(weight, &[Load::Spin]));
+        sim.advance(S);
+        assert_shares(&sim.measure(60 * S), &weights, 60 * S * u64::from(lps), 5.0);
+    }
+}
+
+#[test]
+fn sleepers_and_spinners_on_many_lps_keep_every_lp_busy() {
+    let mut sim = Sim::new(8);
+    (0..8).for_each(|_| _ = sim.child(100, &[Load::Spin]));
+    (0..30)
+        .for_each(|i| _ = sim.child(100, &[Load::Duty { run: 100 * US, sleep: MS + i * 50 * US }]));
+    sim.advance(S);
+    let busy: u64 = sim.measure(5 * S).iter().sum();
+    assert!(busy > 40 * S / 1000 * 995, "{busy}");
 }
 
 #[test]

@@ -3,10 +3,9 @@
 use super::std::cell::RefCell;
 use super::std::vec::Vec;
 use crate::{
-    Board, Entity, Env, Fraction, LpNotice, Queues, Role, RunQueue, Share, ShareRef, State, VpRef,
-    Vps, Woken, ops,
+    Board, Entity, Env, Fraction, LpNotice, Queues, Role, RunQueue, Share, ShareRef, Shared, State,
+    VpRef, Vps, Woken, ops,
 };
-use core::sync::atomic::AtomicU64;
 use hvdef::LpIndex;
 
 pub const US: u64 = 1_000;
@@ -68,7 +67,7 @@ struct Lp {
 pub struct Sim {
     pub table: Table,
     notices: Vec<LpNotice>,
-    clock: AtomicU64,
+    shared: Shared,
     queues: Locks,
     lps: Vec<Lp>,
     vps: Vec<Vp>,
@@ -81,7 +80,7 @@ impl Sim {
         Self {
             table: Table::default(),
             notices: (0..lps).map(|_| LpNotice::new()).collect(),
-            clock: AtomicU64::new(0),
+            shared: Shared::new(),
             queues: Locks((0..lps).map(|lp| RefCell::new(RunQueue::new(LpIndex(lp)))).collect()),
             lps: (0..lps).map(|_| Lp { run: None, decide_at: 0 }).collect(),
             vps: Vec::new(),
@@ -202,7 +201,7 @@ impl Sim {
             let state = &mut self.vps[vp.0 as usize];
             let Load::Duty { run, sleep } = state.load else { unreachable!() };
             state.left = run;
-            let board = Board::new(&self.notices, &self.clock);
+            let board = Board::new(&self.notices, &self.shared);
             if ops::block(&self.queues, &self.env(&board), LpIndex(lp as u32)) {
                 self.vps[vp.0 as usize].event = now + sleep;
                 self.lps[lp].run = None;
@@ -229,14 +228,14 @@ impl Sim {
     }
 
     pub fn wake(&mut self, vp: VpRef) {
-        let board = Board::new(&self.notices, &self.clock);
+        let board = Board::new(&self.notices, &self.shared);
         if let Woken::Preempt(lp) = ops::wake(&self.queues, &self.env(&board), vp) {
             self.kick(lp);
         }
     }
 
     pub fn remove(&mut self, vp: VpRef) {
-        let board = Board::new(&self.notices, &self.clock);
+        let board = Board::new(&self.notices, &self.shared);
         if let ops::Removed::Running(lp) = ops::remove(&self.queues, &self.env(&board), vp) {
             ops::stop(&self.queues, &self.env(&board), lp);
             self.lps[lp.0 as usize].run = None;
@@ -258,7 +257,7 @@ impl Sim {
     }
 
     pub fn decide(&mut self, lp: usize) {
-        let board = Board::new(&self.notices, &self.clock);
+        let board = Board::new(&self.notices, &self.shared);
         let decision = ops::reschedule(&self.queues, &self.env(&board), LpIndex(lp as u32));
         self.decisions += 1;
         self.lps[lp] = Lp { run: decision.run, decide_at: decision.until.unwrap_or(u64::MAX) };
