@@ -46,7 +46,7 @@ fn machine() -> Sim {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn a_vp_is_in_one_place_and_never_lost(actions in actions()) {
         let mut sim = machine();

@@ -162,7 +162,10 @@ impl Sim {
             self.blocks();
             self.wakes();
             self.decides();
-            self.check();
+            // Often enough to be near a fault, seldom enough for long runs.
+            if self.decisions.is_multiple_of(16) {
+                self.check();
+            }
         }
         // Everything that runs is charged, so that run times are complete.
         for lp in 0..self.lps.len() {
