@@ -6,16 +6,20 @@
 //! What must always hold: a test asserts on what happened inside the machine (files of the parent's kernel, counters,
 //! events of the emulator), waits for conditions, and never for time to pass.
 
+mod gdb;
+mod image;
 mod initramfs;
 mod parent;
 mod refusal;
 mod shared;
 mod trial;
 
+pub use gdb::{Debugged, Gdb};
+pub use image::Image;
 pub use initramfs::{busybox, scratch, with_zm};
 pub use parent::{
     InterruptRow, all_complaints, complaints, interrupts, interrupts_of, number, wait_until,
 };
-pub use refusal::{EXIT_CRASH, EXIT_REFUSED, ends_with, refusal, refused_for, with_exit_device};
+pub use refusal::{ends_in_refusal, refusal, without_exit_device};
 pub use shared::on;
 pub use trial::{Test, Tests, run};

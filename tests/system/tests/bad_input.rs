@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use harness::{Artefacts, Machine, Parent};
 use regex::Regex;
-use system_tests::{Tests, busybox, number, refusal, scratch, wait_until};
+use system_tests::{Tests, busybox, number, refusal, scratch, wait_until, without_exit_device};
 
 /// All of them.
 pub fn tests() -> Tests {
@@ -21,7 +21,10 @@ pub fn tests() -> Tests {
         refused(kernel_only(kernel), "parent kernel: not a Linux kernel")
     });
     tests.add("tiny_file_as_kernel_is_refused", || {
-        refused(kernel_only(file("tiny", b"\x7fELF")?), "parent kernel: .*(not a Linux kernel|truncated)")
+        refused(
+            kernel_only(file("tiny", b"\x7fELF")?),
+            "parent kernel: .*(not a Linux kernel|truncated)",
+        )
     });
     for kept in [600, 100_000, 3 << 20] {
         tests.add(format!("kernel_cut_after_{kept}_bytes_is_refused"), move || {
@@ -42,9 +45,6 @@ pub fn tests() -> Tests {
     });
     tests.add("processor_without_nested_paging_is_refused", || {
         refused(small()?.cpu("-npt"), "(?i)nested paging")
-    });
-    tests.add("machine_without_acpi_is_refused", || {
-        refused(small()?.extra(["-machine", "acpi=off"]), "ACPI: no valid RSDP found")
     });
     for option in ["paren_mem=1G", "lps=none", "loglevel", "noreboot=1"] {
         tests.add(format!("option_{option}_is_reported_and_the_machine_boots"), move || {
@@ -94,7 +94,7 @@ fn refused(machine: Machine, reason: &str) -> Result<()> {
 }
 
 fn halts() -> Result<()> {
-    let mut machine = Machine::new().lps(2).parent(Parent::Nothing).boot()?;
+    let mut machine = without_exit_device(Machine::new().lps(2).parent(Parent::Nothing)).boot()?;
     machine.wait_for("The machine is halted", Duration::from_secs(60))?;
     wait_until("halted processors", Duration::from_secs(30), || {
         let registers = machine.qmp().human("info registers -a")?;
