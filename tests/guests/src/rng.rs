@@ -10,8 +10,8 @@ impl Rng {
         Self(seed)
     }
 
-    /// The next number.
-    pub fn next(&mut self) -> u64 {
+    /// The next 64 bits.
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -20,7 +20,7 @@ impl Rng {
 
     /// A number below `limit`; 0 if that is 0.
     pub fn below(&mut self, limit: u64) -> u64 {
-        self.next().checked_rem(limit).unwrap_or(0)
+        self.word().checked_rem(limit).unwrap_or(0)
     }
 
     /// True once in `n` times.
@@ -35,7 +35,7 @@ impl Rng {
 
     /// A number that is more often than not near a limit: few bits, a power of two, all ones.
     pub fn odd(&mut self) -> u64 {
-        let value = self.next();
+        let value = self.word();
         match self.below(8) {
             0 => 0,
             1 => u64::MAX,
@@ -56,9 +56,9 @@ mod tests {
     #[test]
     fn a_seed_gives_its_sequence_again() {
         let (mut a, mut b, mut c) = (Rng::new(7), Rng::new(7), Rng::new(8));
-        let first: Vec<u64> = (0..8).map(|_| a.next()).collect();
-        assert!(first.iter().all(|&value| value == b.next()));
-        assert!(first.iter().any(|&value| value != c.next()));
+        let first: Vec<u64> = (0..8).map(|_| a.word()).collect();
+        assert!(first.iter().all(|&value| value == b.word()));
+        assert!(first.iter().any(|&value| value != c.word()));
     }
 
     #[test]

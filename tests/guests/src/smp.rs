@@ -78,7 +78,7 @@ pub fn prepare(index: usize) {
     memory::put(TRAMPOLINE, code);
     let words = TRAMPOLINE + ((&raw const ap_words) as u64 - from as u64);
     let entry: extern "C" fn(usize) -> ! = ap_main;
-    for (i, word) in [paging::root(), tables::stack_end(index), index as u64, entry as u64]
+    for (i, word) in [paging::root(), tables::stack_end(index), index as u64, entry as usize as u64]
         .into_iter()
         .enumerate()
     {

@@ -74,8 +74,8 @@ pub struct Trap {
     pub cr2: u64,
     /// DR6 after it.
     pub dr6: u64,
-    /// All of it.
-    pub frame: Frame,
+    /// RBX at the time.
+    pub rbx: u64,
 }
 
 /// #DE, division.
@@ -152,14 +152,9 @@ pub fn catch<R>(action: impl FnOnce() -> R) -> Result<R, Trap> {
     let context = unsafe { (&raw const context).read_volatile() };
     match (context.trap, call.result.take()) {
         (None, Some(result)) => Ok(result),
-        (trap, _) => Err(trap.unwrap_or(Trap {
-            vector: 0xFF,
-            error: None,
-            rip: 0,
-            cr2: 0,
-            dr6: 0,
-            frame: Frame::default(),
-        })),
+        (trap, _) => {
+            Err(trap.unwrap_or(Trap { vector: 0xFF, error: None, rip: 0, cr2: 0, dr6: 0, rbx: 0 }))
+        }
     }
 }
 
@@ -175,7 +170,7 @@ pub fn end_catch(frame: &mut Frame) -> bool {
         rip: frame.rip,
         cr2: cpu::cr2(),
         dr6: cpu::dr6(),
-        frame: *frame,
+        rbx: frame.rbx,
     };
     // SAFETY: `catch` of this processor set it, and is still inside.
     let [rip, rsp, flags] = unsafe {

@@ -163,7 +163,7 @@ fn from_ring_3(t: &Checks) {
         (trap::BP, user::code_address() + 3),
         "CPUID from ring 3: exception and address"
     );
-    equal!(t, trap.frame.rbx, 0x7263_694D, "CPUID from ring 3: EBX");
+    equal!(t, trap.rbx, 0x7263_694D, "CPUID from ring 3: EBX");
 }
 
 static MISMATCH: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);

@@ -170,8 +170,8 @@ fn work(seed: u64, rounds: u32) -> u32 {
     }
     let mut bad = 0;
     for round in 0..rounds {
-        let values = Vectors(core::array::from_fn(|i| if avx || i < 32 { rng.next() } else { 0 }));
-        let (word, control) = (rng.next() >> 8, 0x37F ^ (round as u16 & 3) << 10);
+        let values = Vectors(core::array::from_fn(|i| if avx || i < 32 { rng.word() } else { 0 }));
+        let (word, control) = (rng.word() >> 8, 0x37F ^ (round as u16 & 3) << 10);
         let mxcsr = 0x1F80 | (round & 3) << 13;
         raw::load_x87(word, control, mxcsr);
         if avx {

@@ -14,7 +14,7 @@ pub fn run(t: &Checks) {
         let count = if boot::args().count == 0 { DEFAULT_COUNT } else { boot::args().count };
         let mut rng = Rng::new(seed);
         for _ in 0..count / smp::count() as u64 {
-            let _ = cpuid_wide(leaf(&mut rng), rng.next() as u32);
+            let _ = cpuid_wide(leaf(&mut rng), rng.word() as u32);
         }
     };
     let seed = boot::args().seed;
@@ -44,7 +44,7 @@ pub fn run(t: &Checks) {
 }
 
 fn leaf(rng: &mut Rng) -> u32 {
-    let random = rng.next() as u32;
+    let random = rng.word() as u32;
     match rng.below(5) {
         0 => random % 0x40,
         1 => 0x4000_0000 + random % 0x200,

@@ -64,7 +64,7 @@ impl Inputs {
             *word = match kind {
                 0 => 0,
                 1 => u64::MAX,
-                2 => rng.next(),
+                2 => rng.word(),
                 _ => self.plausible(rng),
             };
         }
@@ -158,8 +158,8 @@ impl Inputs {
             3 => rng.pick(&[0xFEC0_0000, 0xFED0_0000, 0xA_0000, 0xFFFF_F000]),
             4 => 1 << 39,
             5 => 1 << 51,
-            6 => rng.next() | 1 << 62,
-            _ => u64::MAX & !(PAGE - 1),
+            6 => rng.word() | 1 << 62,
+            _ => !(PAGE - 1),
         };
         page.wrapping_add(offset)
     }

@@ -137,8 +137,12 @@ impl Instruction {
     /// `op [rdi + displacement], reg` and the like. REX.B and REX.X stay clear: the address is RDI's.
     fn ordinary(&mut self, rng: &mut Rng) {
         self.prefixes(rng);
+        let mut narrow = self.bytes().contains(&0x66);
         if rng.one_in(3) {
-            self.push(0x40 | rng.pick(&[0, 4, 8, 12]));
+            let rex = 0x40 | rng.pick(&[0, 4, 8, 12]);
+            // REX.W overrules the operand-size prefix.
+            narrow &= rex & 8 == 0;
+            self.push(rex);
         }
         let (opcode, immediate, escaped) = rng.pick(&OPCODES);
         if escaped {
@@ -153,8 +157,7 @@ impl Instruction {
             self.push(byte);
         }
         let value = tame(rng).to_le_bytes();
-        let operand =
-            if self.bytes().contains(&0x66) && immediate == 4 { 2 } else { usize::from(immediate) };
+        let operand = if narrow && immediate == 4 { 2 } else { usize::from(immediate) };
         for byte in &value[..operand] {
             self.push(*byte);
         }
@@ -172,7 +175,7 @@ impl Instruction {
 /// A value that as an interrupt command sends no INIT, whichever bytes of it arrive: bits 2:0 of every byte are 0. As a
 /// timer's count it is long.
 fn tame(rng: &mut Rng) -> u64 {
-    rng.next() & 0xF8F8_F8F8_F8F8_F8F8 | 0x1000_0020_1000_0020
+    rng.word() & 0xF8F8_F8F8_F8F8_F8F8 | 0x1000_0020_1000_0020
 }
 
 fn execute(at: u64, instruction: &Instruction, rng: &mut Rng) -> Result<(), Trap> {

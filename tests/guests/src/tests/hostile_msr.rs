@@ -87,7 +87,7 @@ fn quiet() {
 }
 
 fn pick(rng: &mut Rng) -> u32 {
-    let random = rng.next() as u32;
+    let random = rng.word() as u32;
     match rng.below(12) {
         0..4 => 0x4000_0000 + random % 0x120,
         4..6 => 0x800 + random % 0x100,

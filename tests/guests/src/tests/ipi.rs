@@ -1,5 +1,6 @@
 //! Interrupts between processors, by the APIC and by hypercall.
 
+use super::Job;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use guests::apic::{self, Reg, mode};
 use guests::clock::{self, wait_until};
@@ -247,7 +248,7 @@ fn everybody_to_everybody(t: &Checks) {
 
 /// INIT and startup: from idle, from a busy loop, with interrupts closed.
 fn restart(t: &Checks) {
-    let states: [(&str, fn(u64)); 3] = [
+    let states: [Job; 3] = [
         ("idle", |_| {}),
         ("busy", |_| {
             loop {

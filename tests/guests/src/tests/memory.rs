@@ -1,6 +1,7 @@
 //! The hypervisor's memory: neither to be read nor written nor executed nor used as page tables.
 #![expect(unsafe_code, reason = "executes what is not its own")]
 
+use super::Job;
 use super::works;
 use core::sync::atomic::{AtomicU64, Ordering};
 use guests::cpu::{self, peek, rdmsr};
@@ -114,7 +115,7 @@ fn amount(t: &Checks, found: &Found) {
 
 /// Every way to touch a page of the hypervisor's.
 fn closed_page(t: &Checks, page: u64) {
-    let ways: [(&str, fn(u64)); 7] = [
+    let ways: [Job; 7] = [
         ("read", |page| drop_value(peek(page + 64))),
         ("write", |page| cpu::poke(page + 64, 0x5A5A)),
         ("exchange", |page| unsafe {

@@ -32,6 +32,9 @@ use guests::report::{self, Checks, Need, Test};
 use guests::{apic as driver, boot, check, cpu, equal, hypercall, line, smp, trap};
 use hvdef::msr as hv;
 
+/// Something to do on any processor, and what it is called.
+type Job = (&'static str, fn(u64));
+
 const fn test(name: &'static str, need: Need, processors: usize, run: fn(&Checks)) -> Test {
     Test { name, run, need, processors, by_default: true }
 }

@@ -1,5 +1,6 @@
 //! Reference time: the page, the MSR, and that neither ever goes back.
 
+use super::Job;
 use core::sync::atomic::{AtomicU64, Ordering};
 use guests::clock::{self, now, page_time};
 use guests::cpu::{self, rdmsr, wrmsr};
@@ -45,12 +46,18 @@ fn agreement(t: &Checks) {
     check!(t, worst < clock::ms(500), "one read took {worst} units");
 }
 
-/// The rate against the interval timer's: 1 %, as this may run on an emulator whose host is busy.
+/// The rate against the interval timer's: within 1 % in one of many tries, as this may run on an emulator whose host is
+/// busy.
 fn frequency(t: &Checks) {
     let claimed = clock::tsc_hz();
     let off = |measured: u64| measured.abs_diff(claimed) * 100 / claimed;
-    let best =
-        (0..5).map(|_| clock::pit_tsc_hz()).min_by_key(|&measured| off(measured)).unwrap_or(0);
+    let mut best = u64::MAX;
+    for _ in 0..100 {
+        best = best.min(clock::pit_tsc_hz());
+        if off(best) < 1 {
+            break;
+        }
+    }
     check!(t, off(best) < 1, "time-stamp counter {claimed} Hz, by the interval timer {best} Hz");
     let (start, tsc) = (now(), cpu::rdtsc());
     clock::delay_us(20_000);
@@ -79,7 +86,7 @@ fn race(clock: fn() -> u64, rounds: u64) {
 }
 
 fn monotonic(t: &Checks) {
-    let clocks: [(&str, fn(u64)); 3] = [
+    let clocks: [Job; 3] = [
         ("page", |_| race(now, 200_000)),
         ("MSR", |_| race(|| rdmsr(hv::TIME_REF_COUNT), 3000)),
         ("page and MSR", |index| {

@@ -65,7 +65,7 @@ fn scan(rounds: u32, seed: u64) -> u32 {
     let mut rng = Rng::new(seed);
     let mut bad = 0;
     for round in 0..rounds {
-        let values: [u64; 12] = core::array::from_fn(|_| rng.next());
+        let values: [u64; 12] = core::array::from_fn(|_| rng.word());
         let mut after = values;
         if round & 1 == 0 {
             by_msr(&mut after)
@@ -120,7 +120,7 @@ fn over_interrupts(t: &Checks) {
     const VECTOR: u8 = 0x51;
     let mut rng = Rng::new(boot::args().seed);
     for round in 0..50 {
-        let values: [u64; 12] = core::array::from_fn(|_| rng.next());
+        let values: [u64; 12] = core::array::from_fn(|_| rng.word());
         let mut after = values;
         apic::start_timer(u32::from(VECTOR), apic::ticks(50 + rng.below(200)));
         by_interrupt(&mut after);

@@ -1,5 +1,6 @@
 //! Everybody does as fast as it can what makes the hypervisor work, and time goes on all the same.
 
+use super::Job;
 use core::sync::atomic::{AtomicU64, Ordering};
 use guests::apic::{self, PERIODIC, ticks};
 use guests::clock::{ms, now};
@@ -22,7 +23,7 @@ static LATEST: AtomicU64 = AtomicU64::new(0);
 
 /// All of it.
 pub fn run(t: &Checks) {
-    let storms: [(&str, fn(u64)); 6] = [
+    let storms: [Job; 6] = [
         ("exceptions", exceptions),
         ("CPUID", |_| {
             while_time(|_| cpuid(0x4000_0001, 0)[0] == 0x3123_7648 || !hypercall::is_hyperv())
