@@ -4,7 +4,7 @@
 //! and only then the parent's driver gets one word of it: OPAQUE_INTERCEPT, in the slot of the LP's own parent VP.
 #![expect(unsafe_code, reason = "finds VPs that live on deposited pages by number")]
 
-use crate::lp::{Lp, MAX_CHILD_VPS};
+use crate::lp::{self, Lp, MAX_CHILD_VPS};
 use crate::mem::phys;
 use crate::vp::{INTERCEPT, State, Vp};
 use arch_x86::vcpu::{Segment, SegmentName, SystemReg};
@@ -86,8 +86,12 @@ pub fn raise<T: IntoBytes + Immutable>(
         phys::write(registers, register_page(state).as_bytes());
     }
     vp.suspend(INTERCEPT);
-    lp.root_queue.push_intercept(vp.number as usize);
-    lp.attention.store(true, Ordering::Relaxed);
+    // The LP's own parent VP, if that listens: the parent may have taken some of its processors out of use.
+    let listens = |lp: &&Lp| lp.takes_messages.load(Ordering::Acquire);
+    let target =
+        Some(lp).filter(listens).or_else(|| lp::all().find(|lp| listens(&&**lp))).unwrap_or(lp);
+    target.root_queue.push_intercept(vp.number as usize);
+    target.kick();
 }
 
 /// The part that most intercepts begin with.

@@ -69,6 +69,8 @@ pub struct Lp {
     pub root_vp: Cell<Option<&'static Vp>>,
     /// VPs of children that live on this LP.
     pub children: SpinLock<Children>,
+    /// The parent's VP on this LP can be sent messages: its SynIC is on.
+    pub takes_messages: AtomicBool,
     /// Messages for the parent's VP on this LP that wait for its slot.
     pub root_queue: RootQueue<{ MAX_CHILD_VPS / 64 }>,
     /// Time-stamp counter value the physical timer is set to fire at; `u64::MAX` while it is off.
@@ -113,6 +115,7 @@ pub fn create(apic_id: u32) -> Option<&'static Lp> {
         apic_id,
         root_vp: Cell::new(None),
         children: SpinLock::new(Children { vps: [None; CHILDREN_MAX], next: 0 }),
+        takes_messages: AtomicBool::new(false),
         root_queue: RootQueue::new(),
         timer_deadline: Cell::new(u64::MAX),
         owed_eoi: Cell::new([0; 4]),

@@ -150,7 +150,12 @@ impl State {
             run::update_timer(lp, self);
             return Ok(());
         }
-        match self.synic.registers.write_msr(index, value).map_err(|_| Fault)? {
+        let effect = self.synic.registers.write_msr(index, value).map_err(|_| Fault)?;
+        if vp.partition.is_root {
+            lp.takes_messages
+                .store(self.synic.registers.message_signal(0).is_ok(), Ordering::Release);
+        }
+        match effect {
             Effect::DeliverPending
             | Effect::PageChanged { page: Page::Messages, enabled: true, .. } => {
                 let waiting = self.synic.timers.undelivered(time::now());

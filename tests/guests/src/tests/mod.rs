@@ -3,6 +3,7 @@
 mod apic;
 mod apic_modes;
 mod apic_timer;
+mod children;
 mod cpuid;
 mod debug;
 mod ends;
@@ -59,6 +60,7 @@ const TESTS: &[Test] = &[
     test("interrupt-window", Need::Nothing, 1, windows::run),
     test("hlt-wakeup", Need::Nothing, 1, windows::hlt),
     test("storm", Need::Nothing, 1, storm::run),
+    test("children", Need::Root, 1, children::run),
     test("hostile-cpuid", Need::HyperV, 1, hostile_cpuid::run),
     test("hostile-msr", Need::HyperV, 1, hostile_msr::run),
     test("hostile-apic-mmio", Need::HyperV, 1, hostile_mmio::run),

@@ -1,0 +1,188 @@
+//! A child partition from its creation to its end: made by hypercalls, run for a few instructions, taken apart, and every
+//! page it was given comes back.
+
+use guests::clock::wait_until;
+use guests::cpu::{cli, peek, peek32, poke32, rdmsr, sti_hlt, wrmsr};
+use guests::hypercall::{self, Answer, FAST, SELF, output, with_input};
+use guests::memory::{self, PAGE};
+use guests::report::Checks;
+use guests::{check, equal};
+use hvdef::msr as hv;
+use hvdef::{HvStatus, HypercallCode as C};
+
+/// SINT 0, where the parent hears of intercepts.
+const VECTOR: u8 = 0x6F;
+/// HVMSG_OPAQUE_INTERCEPT and HVMSG_X64_IO_PORT_INTERCEPT.
+const OPAQUE: u32 = 0x8000_003F;
+const IO_PORT: u32 = 0x8001_0000;
+/// Exo partition, local APIC, intercept message page, x2APIC.
+const FLAGS: u64 = 1 << 8 | 1 << 13 | 1 << 19 | 1 << 22;
+/// Pages deposited for the child.
+const DEPOSIT: u64 = 300;
+/// Rounds of the whole life.
+const ROUNDS: u32 = 5;
+/// Where the child's code lies in its memory, which is 16 pages from address 0.
+const CODE_AT: u64 = 0x1000;
+const MEMORY: u64 = 16;
+
+/// `mov al, 'H'; mov dx, 0x3F8; out dx, al; mov al, [0x2000]; out dx, al; jmp $`, in real mode.
+const CODE: [u8; 12] = [0xB0, b'H', 0xBA, 0xF8, 0x03, 0xEE, 0xA0, 0x00, 0x20, 0xEE, 0xEB, 0xFE];
+
+const fn rep(code: C, count: u64) -> u64 {
+    code.0 as u64 | count << 32
+}
+
+/// All of it.
+pub fn run(t: &Checks) {
+    let messages = enable();
+    let pages = memory::pages(DEPOSIT);
+    let ram = memory::pages(MEMORY);
+    for round in 0..ROUNDS {
+        life(t, round, messages, pages, ram);
+    }
+    wrmsr(hv::SINT0, 1 << 16);
+    wrmsr(hv::SCONTROL, 0);
+}
+
+/// Switches the SynIC on with SINT 0. The message page.
+fn enable() -> u64 {
+    let value = rdmsr(hv::SIMP);
+    wrmsr(hv::SIMP, value | 1);
+    wrmsr(hv::SCONTROL, 1);
+    wrmsr(hv::SINT0, VECTOR.into());
+    let page = value & !(PAGE - 1);
+    memory::fill(page, PAGE, 0);
+    page
+}
+
+fn life(t: &Checks, round: u32, messages: u64, pages: u64, ram: u64) {
+    let Some(id) = create(t) else { return };
+    equal!(t, deposit(id, pages, DEPOSIT).status(), HvStatus::SUCCESS, "round {round}: deposit");
+    let again = deposit(id, pages, 1).status();
+    check!(t, again != HvStatus::SUCCESS, "a page was deposited twice");
+    equal!(t, fast(C::INITIALIZE_PARTITION, id).status(), HvStatus::SUCCESS, "initialize");
+    let twice = fast(C::INITIALIZE_PARTITION, id).status();
+    equal!(t, twice, HvStatus::INVALID_PARTITION_STATE, "initialize twice");
+    memory::put(ram + CODE_AT, &CODE);
+    memory::put(ram + 0x2000, b"i");
+    equal!(t, map(id, ram).status(), HvStatus::SUCCESS, "map");
+    equal!(
+        t,
+        with_input(C::CREATE_VP.0.into(), &[id, 0, 0, 0, 0]).status(),
+        HvStatus::SUCCESS,
+        "VP"
+    );
+    let intercepts = state_page(t, id, 1);
+    let registers = state_page(t, id, 0);
+    run_child(t, id, messages, intercepts);
+    for kind in [0u64, 1] {
+        let end = with_input(C::UNMAP_VP_STATE_PAGE.0.into(), &[id, kind << 32]);
+        equal!(t, end.status(), HvStatus::SUCCESS, "unmap state page {kind}");
+    }
+    check!(t, registers != intercepts, "both state pages are one");
+    equal!(t, fast(C::FINALIZE_PARTITION, id).status(), HvStatus::SUCCESS, "finalize");
+    withdraw(t, id, pages);
+    equal!(t, fast(C::DELETE_PARTITION, id).status(), HvStatus::SUCCESS, "delete");
+    let gone = fast(C::DELETE_PARTITION, id).status();
+    equal!(t, gone, HvStatus::INVALID_PARTITION_ID, "delete twice");
+}
+
+fn fast(code: C, id: u64) -> Answer {
+    hypercall::call(u64::from(code.0) | FAST, id, 0)
+}
+
+/// Creates a partition, and gives the root's own pool what that needs.
+fn create(t: &Checks) -> Option<u64> {
+    for _ in 0..8 {
+        let answer = with_input(C::CREATE_PARTITION.0.into(), &[FLAGS, 0, 0x609, 0, 0, 0, 0]);
+        match answer.status() {
+            HvStatus::SUCCESS => return Some(output(0)),
+            HvStatus::INSUFFICIENT_MEMORY => _ = deposit(SELF, memory::pages(1), 1),
+            other => {
+                t.fail(format_args!("create: {other:?}"));
+                return None;
+            }
+        }
+    }
+    t.fail(format_args!("create asks for memory without end"));
+    None
+}
+
+fn deposit(id: u64, pages: u64, count: u64) -> Answer {
+    let mut input = [0; 512];
+    input[0] = id;
+    for (slot, page) in input.iter_mut().skip(1).zip(0..count) {
+        *slot = pages / PAGE + page;
+    }
+    with_input(rep(C::DEPOSIT_MEMORY, count), &input[..=count as usize])
+}
+
+/// Maps the child's memory from address 0 on, for everything.
+fn map(id: u64, ram: u64) -> Answer {
+    let mut input = [0; 3 + MEMORY as usize];
+    (input[0], input[2]) = (id, 0xF);
+    for (slot, page) in input.iter_mut().skip(3).zip(0..) {
+        *slot = ram / PAGE + page;
+    }
+    with_input(rep(C::MAP_GPA_PAGES, MEMORY), &input)
+}
+
+fn state_page(t: &Checks, id: u64, kind: u64) -> u64 {
+    let answer = with_input(C::MAP_VP_STATE_PAGE.0.into(), &[id, kind << 32, 0]);
+    equal!(t, answer.status(), HvStatus::SUCCESS, "state page {kind}");
+    output(0) * PAGE
+}
+
+fn set(id: u64, registers: &[(u64, u64, u64)]) -> Answer {
+    let mut input = [0; 2 + 4 * 4];
+    input[0] = id;
+    for (words, (name, low, high)) in input[2..].chunks_exact_mut(4).zip(registers) {
+        words.copy_from_slice(&[*name, 0, *low, *high]);
+    }
+    let count = registers.len();
+    with_input(rep(C::SET_VP_REGISTERS, count as u64), &input[..2 + 4 * count])
+}
+
+/// Runs the child to its two port accesses.
+fn run_child(t: &Checks, id: u64, messages: u64, intercepts: u64) {
+    // CS with base 0, and RIP.
+    let start = set(id, &[(0x60001, 0, 0x009B_0000_0000_FFFF), (0x20010, CODE_AT, 0)]);
+    equal!(t, start.status(), HvStatus::SUCCESS, "registers");
+    for (rip, letter) in [(CODE_AT + 5, b'H'), (CODE_AT + 9, b'i')] {
+        // Not suspended by an intercept, nor explicitly: the order is Linux'.
+        equal!(t, set(id, &[(1, 0, 0), (0, 0, 0)]).status(), HvStatus::SUCCESS, "resume");
+        // The child runs while this processor sleeps.
+        let told = wait_until(5000, || {
+            if peek32(messages) == 0 {
+                sti_hlt();
+                cli();
+            }
+            peek32(messages) != 0
+        });
+        check!(t, told, "no word of an intercept");
+        equal!(t, peek32(messages), OPAQUE, "message");
+        equal!(t, peek(messages + 8), id, "sender");
+        poke32(messages, 0);
+        wrmsr(hv::EOM, 0);
+        equal!(t, peek32(intercepts), IO_PORT, "intercept");
+        equal!(t, peek(intercepts + 16 + 24), rip, "instruction pointer");
+        equal!(t, peek(intercepts + 16 + 40) & 0xFFFF, 0x3F8, "port");
+        equal!(t, peek(intercepts + 16 + 48) & 0xFF, letter.into(), "AL");
+        let length = peek(intercepts + 16 + 4) & 0xF;
+        equal!(t, length, 1, "length of OUT");
+        equal!(t, set(id, &[(0x20010, rip + length, 0)]).status(), HvStatus::SUCCESS, "step over");
+    }
+}
+
+/// Takes everything back: exactly what was given.
+fn withdraw(t: &Checks, id: u64, pages: u64) {
+    let answer = with_input(rep(C::WITHDRAW_MEMORY, 512), &[id, 0]);
+    equal!(t, answer.status(), HvStatus::NO_RESOURCES, "end of withdrawal");
+    equal!(t, answer.reps(), DEPOSIT, "pages that came back");
+    let mut seen = [false; DEPOSIT as usize];
+    for index in 0..answer.reps() {
+        let page = output(index).wrapping_sub(pages / PAGE) as usize;
+        let fresh = seen.get_mut(page).is_some_and(|seen| !core::mem::replace(seen, true));
+        check!(t, fresh, "page {:#x} was not deposited, or comes twice", output(index));
+    }
+}
