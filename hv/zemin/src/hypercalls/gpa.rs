@@ -1,8 +1,9 @@
 //! A child's memory: which pages of the parent it sees, and where.
 
-use super::Call;
+use super::{Call, tlb};
 use crate::children::{self, ChildFrames};
 use crate::partition::Partition;
+use crate::vp::State;
 use core::ops::Range;
 use hvdef::HvStatus;
 use hvdef::hypercall::memory::{MapGpaFlags, MapGpaPages, UnmapGpaPages};
@@ -13,19 +14,26 @@ use page_table::{Change, PageSize, flags};
 const GPA_END: u64 = 1 << 48;
 
 /// MAP_GPA_PAGES.
-pub fn map(call: &Call) -> Outcome {
+pub fn map(call: &Call, state: &mut State) -> Outcome {
     let input: MapGpaPages = match call.input() {
         Ok(input) => input,
         Err(status) => return Outcome::failed(status),
     };
     let size = if input.flags.large_page() { PageSize::Large } else { PageSize::Small };
-    each(call, input.target_partition_id, input.target_base.0, size, |partition, gpa, rep| {
-        let slat = partition.slat().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
-        let change = change_to(call.rep(rep)?, input.flags, size)?;
-        slat.change(&mut ChildFrames(partition), gpa, size.bytes(), change)
-            .map_err(|_| HvStatus::INSUFFICIENT_MEMORY)?;
-        keep_overlays(partition, gpa, size)
-    })
+    each(
+        call,
+        state,
+        input.target_partition_id,
+        input.target_base.0,
+        size,
+        |partition, gpa, rep| {
+            let slat = partition.slat().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
+            let change = change_to(call.rep(rep)?, input.flags, size)?;
+            slat.change(&mut ChildFrames(partition), gpa, size.bytes(), change)
+                .map_err(|_| HvStatus::INSUFFICIENT_MEMORY)?;
+            keep_overlays(partition, gpa, size)
+        },
+    )
 }
 
 /// Puts overlay pages back on top of what was mapped at their addresses.
@@ -42,13 +50,13 @@ fn keep_overlays(partition: &Partition, gpa: u64, size: PageSize) -> Result<(), 
 }
 
 /// UNMAP_GPA_PAGES.
-pub fn unmap(call: &Call) -> Outcome {
+pub fn unmap(call: &Call, state: &mut State) -> Outcome {
     let input: UnmapGpaPages = match call.input() {
         Ok(input) => input,
         Err(status) => return Outcome::failed(status),
     };
     let size = if input.flags.large_page() { PageSize::Large } else { PageSize::Small };
-    each(call, input.target_partition_id, input.target_base.0, size, |partition, gpa, _| {
+    each(call, state, input.target_partition_id, input.target_base.0, size, |partition, gpa, _| {
         let slat = partition.slat().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
         slat.unmap(&mut ChildFrames(partition), gpa, size.bytes())
             .map_err(|_| HvStatus::INSUFFICIENT_MEMORY)
@@ -58,6 +66,7 @@ pub fn unmap(call: &Call) -> Outcome {
 /// Does one page after the other and says how far it came.
 fn each(
     call: &Call,
+    state: &mut State,
     id: hvdef::PartitionId,
     base: u64,
     size: PageSize,
@@ -67,15 +76,38 @@ fn each(
         Ok(partition) => partition,
         Err(status) => return Outcome::failed(status),
     };
+    let (outcome, stale) = each_page(call, &partition, base, size, action);
+    // The parent takes its pages back when the call returns: no VP may reach them any more, whatever the outcome.
+    if stale {
+        tlb::flush_child(call, state, &partition);
+    }
+    outcome
+}
+
+/// The pages of [`each`], and whether a translation that was present changed.
+fn each_page(
+    call: &Call,
+    partition: &Partition,
+    base: u64,
+    size: PageSize,
+    action: impl Fn(&Partition, u64, u16) -> Result<(), HvStatus>,
+) -> (Outcome, bool) {
     let reps: Range<u16> = call.reps();
     let _serialized = partition.slat_lock.lock();
+    let mut stale = false;
     for rep in reps.clone() {
         let gpa = gpa_of(base, size, rep);
-        if let Err(status) = gpa.and_then(|gpa| action(&partition, gpa, rep)) {
-            return Outcome::Failed { status, reps: rep };
+        // A large page may replace a table with anything in it.
+        stale |= gpa.is_ok_and(|gpa| size != PageSize::Small || is_present(partition, gpa));
+        if let Err(status) = gpa.and_then(|gpa| action(partition, gpa, rep)) {
+            return (Outcome::Failed { status, reps: rep }, stale);
         }
     }
-    Outcome::Done { reps: reps.end }
+    (Outcome::Done { reps: reps.end }, stale)
+}
+
+fn is_present(partition: &Partition, gpa: u64) -> bool {
+    partition.slat().is_some_and(|slat| slat.translate(&ChildFrames(partition), gpa).is_some())
 }
 
 /// Address of element `rep` from page number `base` on.

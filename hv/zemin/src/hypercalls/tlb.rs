@@ -4,6 +4,7 @@
 //! that tag translations this is cheaper than walking a list, and it is always enough.
 
 use super::Call;
+use crate::partition::Partition;
 use crate::vp::{Request, State, Vp};
 use arch_x86::cpu;
 use core::sync::atomic::Ordering;
@@ -67,6 +68,16 @@ fn flush_where(call: &Call, state: &mut State, selected: impl Fn(u32) -> bool) {
         state.vcpu.flush_translations();
     }
     for (vp, seen) in others().zip(before) {
+        wait(call.vp, state, vp, seen);
+    }
+}
+
+/// Flushes every VP of a child whose second-level tables changed. When it returns, none uses an old translation.
+pub fn flush_child(call: &Call, state: &mut State, child: &Partition) {
+    call.lp.count(Counter::TlbFlushes);
+    for vp in child.vps() {
+        let seen = vp.flushes.load(Ordering::Acquire);
+        vp.request(Request::FlushTranslations);
         wait(call.vp, state, vp, seen);
     }
 }
