@@ -76,6 +76,9 @@ pub const fn ms(ms: u64) -> u64 {
     ms * 10_000
 }
 
+/// How late anything may be in 100 ns units: this may run on an emulator whose host has much else to do.
+pub const SLACK: u64 = ms(400);
+
 /// Waits until `condition` holds, at most `ms` milliseconds. Whether it does.
 pub fn wait_until(milliseconds: u64, mut condition: impl FnMut() -> bool) -> bool {
     let end = now() + ms(milliseconds);

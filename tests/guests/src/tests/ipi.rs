@@ -1,7 +1,7 @@
 //! Interrupts between processors, by the APIC and by hypercall.
 
 use super::Job;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use guests::apic::{self, Reg, mode};
 use guests::clock::{self, wait_until};
 use guests::cpu::{cli, rdmsr, sti};
@@ -47,7 +47,7 @@ fn arrived(
         let now = counts(vector);
         (0..smp::count()).fold(0u64, |set, i| set | u64::from(now[i] != before[i]) << i)
     };
-    wait_until(500, || taken() == expected);
+    wait_until(2000, || taken() == expected);
     // Nobody else may follow.
     clock::delay_us(500);
     cli();
@@ -151,30 +151,29 @@ fn nmi(t: &Checks) {
     let before = counts(NMI);
     apic::command(apic_id(0), mode::NMI);
     arrived(t, NMI, before, 1, format_args!("NMI to oneself, by APIC id"));
-    // While one is handled, another waits.
-    for index in smp::others() {
-        let before = counts(NMI);
-        trap::set_handler(NMI, |_| clock::delay_us(20_000));
-        apic::command(apic_id(index), mode::NMI);
-        wait_until(100, || counts(NMI)[index] != before[index]);
-        apic::command(apic_id(index), mode::NMI);
-        apic::command(apic_id(index), mode::NMI);
-        equal!(
-            t,
-            counts(NMI)[index] - before[index],
-            1,
-            "NMIs taken inside an NMI, processor {index}"
-        );
-        wait_until(500, || counts(NMI)[index] - before[index] == 2);
-        clock::delay_us(30_000);
-        equal!(
-            t,
-            counts(NMI)[index] - before[index],
-            2,
-            "NMIs after three requests, processor {index}"
-        );
-        trap::clear_handler(NMI);
-    }
+    smp::others().for_each(|index| nested_nmi(t, index));
+}
+
+/// Lets the NMI handler go on.
+static RELEASE: AtomicBool = AtomicBool::new(false);
+
+/// While one is handled, one more waits.
+fn nested_nmi(t: &Checks, index: usize) {
+    let before = cpu(index).count(NMI);
+    let taken = || cpu(index).count(NMI) - before;
+    RELEASE.store(false, Ordering::SeqCst);
+    trap::set_handler(NMI, |_| _ = wait_until(5000, || RELEASE.load(Ordering::SeqCst)));
+    apic::command(apic_id(index), mode::NMI);
+    wait_until(2000, || taken() != 0);
+    apic::command(apic_id(index), mode::NMI);
+    apic::command(apic_id(index), mode::NMI);
+    clock::delay_us(3000);
+    equal!(t, taken(), 1, "NMIs taken inside an NMI, processor {index}");
+    RELEASE.store(true, Ordering::SeqCst);
+    wait_until(2000, || taken() == 2);
+    clock::delay_us(10_000);
+    equal!(t, taken(), 2, "NMIs after three requests, processor {index}");
+    trap::clear_handler(NMI);
 }
 
 static BALL: AtomicU32 = AtomicU32::new(0);

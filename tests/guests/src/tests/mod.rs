@@ -10,6 +10,8 @@ mod ends;
 mod exceptions;
 mod fpu;
 mod hostile;
+mod hostile_children;
+mod hostile_children_calls;
 mod hostile_cpuid;
 mod hostile_input;
 mod hostile_mmio;
@@ -65,6 +67,7 @@ const TESTS: &[Test] = &[
     test("hostile-msr", Need::HyperV, 1, hostile_msr::run),
     test("hostile-apic-mmio", Need::HyperV, 1, hostile_mmio::run),
     test("hostile", Need::Root, 1, hostile::run),
+    test("hostile-children", Need::Root, 1, hostile_children::run),
     Test { by_default: false, ..test("cr8", Need::Nothing, 1, ends::cr8_priority) },
     Test { by_default: false, ..test("triple-fault", Need::Nothing, 1, ends::triple_fault) },
 ];

@@ -65,12 +65,12 @@ fn one_shot(t: &Checks) {
                 "timer {timer}: auto-enable did not enable"
             );
             sti();
-            wait_until(500, || taken(before) != 0);
+            wait_until(2000, || taken(before) != 0);
             let at = now();
             cli();
             equal!(t, taken(before), 1, "timer {timer}: interrupts after {length} us");
             check!(t, at >= due, "timer {timer}: {} units early", due.saturating_sub(at));
-            check!(t, at < due + ms(50), "timer {timer}: {} us late", (at - due) / 10);
+            check!(t, at < due + clock::SLACK, "timer {timer}: {} us late", (at - due) / 10);
             equal!(t, rdmsr(config(timer)) & ENABLE, 0, "timer {timer}: enabled after it expired");
             equal!(t, rdmsr(count(timer)), due, "timer {timer}: count after it expired");
         }
@@ -103,7 +103,7 @@ fn enabling(t: &Checks) {
     wrmsr(count(0), now() + ms(1));
     wrmsr(config(0), direct(VECTOR) | ENABLE);
     sti();
-    wait_until(500, || taken(before) != 0);
+    wait_until(2000, || taken(before) != 0);
     cli();
     equal!(t, taken(before), 1, "interrupts of a timer enabled by its configuration");
     // Neither direct nor with a SINT: nowhere to go.
@@ -118,7 +118,7 @@ fn stopping(t: &Checks) {
     let before = this().count(VECTOR);
     for by_count in [true, false] {
         wrmsr(config(0), direct(VECTOR) | AUTO);
-        wrmsr(count(0), now() + ms(20));
+        wrmsr(count(0), now() + ms(60));
         if by_count {
             wrmsr(count(0), 0);
         } else {
@@ -127,16 +127,16 @@ fn stopping(t: &Checks) {
         equal!(t, rdmsr(config(0)) & ENABLE, 0, "enabled after it was stopped ({by_count})");
     }
     sti();
-    clock::delay_us(30_000);
+    clock::delay_us(70_000);
     cli();
     equal!(t, taken(before), 0, "interrupts of stopped timers");
     // A later time replaces an earlier one.
     wrmsr(config(0), direct(VECTOR) | AUTO);
-    wrmsr(count(0), now() + ms(15));
-    let due = now() + ms(40);
+    wrmsr(count(0), now() + ms(50));
+    let due = now() + ms(100);
     wrmsr(count(0), due);
     sti();
-    wait_until(500, || taken(before) != 0);
+    wait_until(2000, || taken(before) != 0);
     let at = now();
     cli();
     check!(t, at >= due, "a timer that was put off came {} units early", due.saturating_sub(at));
@@ -156,7 +156,7 @@ fn periodic(t: &Checks) {
         wrmsr(config(timer), 0);
         cli();
         equal!(t, enabled, ENABLE, "periodic timer {timer}: still enabled");
-        let (low, high) = (ms(4) * 15 - ms(4), ms(4) * 15 + ms(120));
+        let (low, high) = (ms(4) * 15 - ms(4), ms(4) * 15 + clock::SLACK);
         check!(
             t,
             (low..high).contains(&passed),
@@ -206,7 +206,7 @@ fn all_processors(t: &Checks) {
         for _ in 0..5 {
             let before = this().count(VECTOR);
             wrmsr(count(0), now() + ms(2));
-            assert!(wait_until(500, || this().count(VECTOR) != before), "no interrupt");
+            assert!(wait_until(2000, || this().count(VECTOR) != before), "no interrupt");
         }
         stop(0);
     };

@@ -73,7 +73,7 @@ fn one_message(t: &Checks, page: u64) {
     let due = now() + ms(2);
     wrmsr(count(1), due);
     sti();
-    wait_until(500, || is_full(page) && this().count(VECTOR) != before);
+    wait_until(2000, || is_full(page) && this().count(VECTOR) != before);
     cli();
     let at = slot(page, SINT);
     equal!(t, this().count(VECTOR) - before, 1, "interrupts for a message");
@@ -98,7 +98,7 @@ fn every_timer_and_sint(t: &Checks, page: u64) {
         wrmsr(config(timer), to(sint) | AUTO);
         wrmsr(count(timer), now());
         sti();
-        wait_until(500, || peek32(slot(page, sint)) != 0 && this().count(vector) != before);
+        wait_until(2000, || peek32(slot(page, sint)) != 0 && this().count(vector) != before);
         cli();
         let got = (
             peek32(slot(page, sint)),
@@ -130,7 +130,7 @@ fn occupied(t: &Checks, page: u64) {
     );
     equal!(t, peek(at) >> 40 & 1, 1, "message pending");
     empty(at);
-    wait_until(500, || is_full(page) && this().count(VECTOR) != before);
+    wait_until(2000, || is_full(page) && this().count(VECTOR) != before);
     cli();
     equal!(
         t,
@@ -151,7 +151,7 @@ fn automatic_end(t: &Checks, page: u64) {
         wrmsr(config(2), to(SINT) | AUTO);
         wrmsr(count(2), now());
         sti();
-        wait_until(500, || is_full(page) && this().count(VECTOR) != before);
+        wait_until(2000, || is_full(page) && this().count(VECTOR) != before);
         cli();
         equal!(t, this().count(VECTOR) - before, 1, "interrupts with automatic end, round {round}");
         equal!(t, apic::in_service(VECTOR), false, "in service after an automatic end");
@@ -168,7 +168,7 @@ fn polled(t: &Checks, page: u64) {
     wrmsr(config(0), to(SINT) | AUTO);
     wrmsr(count(0), now());
     sti();
-    wait_until(500, || is_full(page));
+    wait_until(2000, || is_full(page));
     clock::delay_us(1000);
     cli();
     equal!(
@@ -223,7 +223,7 @@ fn periodic(t: &Checks, page: u64) {
     let mut last = 0;
     sti();
     for round in 0..20 {
-        if !check!(t, wait_until(500, || is_full(page)), "no message in round {round}") {
+        if !check!(t, wait_until(2000, || is_full(page)), "no message in round {round}") {
             break;
         }
         let (kind, timer, due, delivered) =
