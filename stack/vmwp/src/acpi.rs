@@ -11,7 +11,7 @@ mod fadt;
 mod madt;
 
 use crate::memory::MemoryLayout;
-use crate::memory::layout::{ACPI_START, HIGH_MEMORY_START};
+use crate::memory::layout::{ACPI_START, RESET_VECTOR};
 use acpi_tables::rsdp::Rsdp;
 use acpi_tables::xsdt::XSDT;
 use acpi_tables::{Aml, AmlSink};
@@ -27,7 +27,7 @@ const OEM_REVISION: u32 = 1;
 /// The tables could not be placed.
 #[derive(Debug, Error)]
 pub enum AcpiError {
-    /// There is no room between 0xE0000 and 1 MiB.
+    /// There is no room between 0xE0000 and the reset vector.
     #[error("the ACPI tables need {0} bytes, and there is room for 128 KiB")]
     TooLarge(usize),
     /// Guest memory refused.
@@ -73,7 +73,7 @@ impl AcpiTables {
 
     /// Copies the tables to their place.
     pub fn write(&self, memory: &GuestMemoryMmap) -> Result<(), AcpiError> {
-        if self.bytes.len() as u64 > HIGH_MEMORY_START - ACPI_START {
+        if self.bytes.len() as u64 > RESET_VECTOR - ACPI_START {
             return Err(AcpiError::TooLarge(self.bytes.len()));
         }
         Ok(memory.write_slice(&self.bytes, GuestAddress(ACPI_START))?)

@@ -11,6 +11,7 @@
 mod bzimage;
 mod pvh;
 mod registers;
+mod reset_vector;
 mod source;
 mod tables;
 

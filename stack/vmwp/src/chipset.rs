@@ -67,14 +67,17 @@ impl Chipset {
             ports::SLEEP_CONTROL | ports::SLEEP_STATUS => 0,
             // Nothing to read and nothing in the way.
             ports::KEYBOARD_DATA | ports::KEYBOARD_COMMAND | ports::SYSTEM_CONTROL_B => 0,
-            _ => return u32::MAX,
+            _ => {
+                tracing::trace!(port, size, "IN that nobody answers");
+                return u32::MAX;
+            }
         };
         let rest = if size > 1 { 0xFFFF_FF00 } else { 0 };
         rest | u32::from(byte)
     }
 
     /// OUT of `size` bytes, of which devices here take the first.
-    pub fn port_out(&self, port: u16, _size: u8, value: u32) -> Option<PowerRequest> {
+    pub fn port_out(&self, port: u16, size: u8, value: u32) -> Option<PowerRequest> {
         let byte = value as u8;
         match port {
             ports::COM1..=ports::COM1_LAST => self.com1.write((port - ports::COM1) as u8, byte),
@@ -83,7 +86,8 @@ impl Chipset {
             ports::RESET => return lock(&self.reset).write(byte),
             ports::SLEEP_CONTROL => return pm::sleep_control(byte),
             ports::KEYBOARD_COMMAND if byte == KEYBOARD_RESET => return Some(PowerRequest::Reset),
-            _ => {}
+            ports::POST_CODE => {}
+            _ => tracing::trace!(port, size, value, "OUT that nobody takes"),
         }
         None
     }

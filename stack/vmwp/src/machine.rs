@@ -68,7 +68,11 @@ impl Bus for Machine {
     }
 
     fn port_out(&self, port: u16, size: u8, value: u32) {
-        match self.chipset.port_out(port, size, value) {
+        let request = self.chipset.port_out(port, size, value);
+        if let Some(request) = request {
+            tracing::debug!(port, value, ?request, "the guest ends the run");
+        }
+        match request {
             Some(PowerRequest::Off) => self.control.end(Outcome::PowerOff),
             Some(PowerRequest::Reset) => self.control.end(Outcome::Reset),
             None => {}

@@ -1,6 +1,6 @@
 //! The files a VM starts from. They are opened once: a reset must not depend on what lies there by then.
 
-use super::{BootError, COMMAND_LINE, COMMAND_LINE_MAX, Entry, bzimage, pvh};
+use super::{BootError, COMMAND_LINE, COMMAND_LINE_MAX, Entry, bzimage, pvh, reset_vector};
 use crate::acpi::AcpiTables;
 use crate::memory::layout::Range;
 use crate::memory::{GuestRam, MemoryLayout};
@@ -88,6 +88,7 @@ impl BootSource {
     ) -> Result<Entry, BootError> {
         let head = self.kernel.head(0x206)?;
         let memory = ram.memory();
+        reset_vector::write(memory)?;
         if head.starts_with(b"\x7FELF") {
             pvh::load(self, layout, memory, acpi.rsdp())
         } else if head.get(0x202..0x206) == Some(b"HdrS") {

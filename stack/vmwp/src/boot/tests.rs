@@ -101,6 +101,19 @@ fn long_mode_tables_map_four_gib_to_themselves() {
 }
 
 #[test]
+fn a_jump_to_the_reset_vector_resets() {
+    let files = Files::new();
+    let kernel = files.add("kernel", &bzimage(b"CODE", |_| {}));
+    let loaded = load(&kernel, None, "", 32 * MIB).unwrap();
+    let code: [u8; 9] = loaded.get(0xF_FFF0);
+    let mut decoder = iced_x86::Decoder::with_ip(16, &code, 0xFFF0, 0);
+    let mnemonics: Vec<_> = decoder.iter().map(|instruction| instruction.mnemonic()).collect();
+    use iced_x86::Mnemonic::{Hlt, Jmp, Mov, Out};
+    assert_eq!(mnemonics, [Mov, Mov, Out, Hlt, Jmp]);
+    assert_eq!(code[1..3], 0xCF9u16.to_le_bytes());
+}
+
+#[test]
 fn what_does_not_fit_is_told_exactly() {
     let files = Files::new();
     let kernel = files.add("kernel", &bzimage(b"CODE", |_| {}));

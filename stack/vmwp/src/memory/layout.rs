@@ -26,6 +26,8 @@ pub const RAM_MAX: u64 = 12 << 40;
 pub const LOW_MEMORY_END: u64 = 0x9_FC00;
 /// Where ACPI tables are, to [`HIGH_MEMORY_START`]. Software searches for the RSDP here.
 pub const ACPI_START: u64 = 0xE_0000;
+/// Where real-mode software jumps to start the machine anew, and where the tables end.
+pub const RESET_VECTOR: u64 = 0xF_FFF0;
 /// First megabyte's end.
 pub const HIGH_MEMORY_START: u64 = MIB;
 /// Where the hole below 4 GiB begins at the earliest.

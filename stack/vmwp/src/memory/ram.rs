@@ -1,33 +1,24 @@
-//! The guest's RAM: memory of this process, by a file that has no name.
+//! The guest's RAM: anonymous memory of this process.
+//!
+//! Not a memfd: nobody shares it, and where it is left to the system, transparent huge pages come for anonymous memory
+//! by default and for shared memory hardly anywhere. Large pages here are large pages in the guest's second-level
+//! tables.
 #![expect(unsafe_code, reason = "advises the kernel about a range that only an address names")]
 
 use super::layout::MemoryLayout;
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{Advice, madvise};
-use std::fs::File;
-use std::io;
 use std::sync::Arc;
 use thiserror::Error;
 use vid::partition::MemoryMapping;
 use vid::{Gpa, Partition, VidResult};
 use vm_memory::mmap::MmapRegionError;
-use vm_memory::{
-    FileOffset, GuestAddress, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap, MmapRegion,
-};
+use vm_memory::{GuestAddress, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap, MmapRegion};
 
 /// Why there is no memory for the guest.
 #[derive(Debug, Error)]
 pub enum RamError {
-    /// The file could not be made.
-    #[error("cannot create {size} bytes of guest memory")]
-    Create {
-        /// Bytes.
-        size: u64,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file could not be mapped.
-    #[error("cannot map {size} bytes of guest memory{}", hint(*.huge))]
+    /// The system refused.
+    #[error("cannot get {size} bytes of guest memory{}", hint(*.huge))]
     Map {
         /// Bytes.
         size: u64,
@@ -54,16 +45,8 @@ pub struct GuestRam {
 impl GuestRam {
     /// RAM for every range of `layout`, all zero. With `huge`, from the system's pool of 2 MiB pages, reserved now.
     pub fn new(layout: &MemoryLayout, huge: bool) -> Result<Self, RamError> {
-        let total: u64 = layout.ram().iter().map(|range| range.size()).sum();
-        let file = Arc::new(anonymous_file(total, huge)?);
-        let mut offset = 0;
-        let mut regions = Vec::new();
-        for range in layout.ram() {
-            let from = FileOffset::from_arc(Arc::clone(&file), offset);
-            regions.push(region(from, range.start, range.size(), huge)?);
-            offset += range.size();
-        }
-        let memory = GuestMemoryMmap::from_regions(regions)
+        let regions = layout.ram().into_iter().map(|range| region(range.start, range.size(), huge));
+        let memory = GuestMemoryMmap::from_regions(regions.collect::<Result<_, _>>()?)
             .map_err(|error| RamError::Assemble(error.to_string()))?;
         Ok(Self { memory: Arc::new(memory) })
     }
@@ -91,20 +74,13 @@ impl GuestRam {
     }
 }
 
-fn anonymous_file(size: u64, huge: bool) -> Result<File, RamError> {
-    let flags = if huge { MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB } else { MemfdFlags::empty() };
-    let failed = |error: rustix::io::Errno| RamError::Create { size, source: error.into() };
-    let file = memfd_create("guest-ram", flags | MemfdFlags::CLOEXEC).map_err(failed)?;
-    ftruncate(&file, size).map_err(failed)?;
-    Ok(file.into())
-}
-
 /// A region of RAM at `gpa`.
-fn region(from: FileOffset, gpa: u64, size: u64, huge: bool) -> Result<GuestRegionMmap, RamError> {
+fn region(gpa: u64, size: u64, huge: bool) -> Result<GuestRegionMmap, RamError> {
+    let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // Huge pages are reserved with the mapping, so that a lack of them shows here and not in the running guest.
-    let reserve = if huge { 0 } else { libc::MAP_NORESERVE };
-    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | reserve);
-    let map = MmapRegion::build(Some(from), size as usize, access, kind);
+    let pages = if huge { libc::MAP_HUGETLB | libc::MAP_HUGE_2MB } else { libc::MAP_NORESERVE };
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let map = MmapRegion::build(None, size as usize, access, kind | pages);
     let map = map.map_err(|source| RamError::Map { size, huge, source })?;
     if !huge {
         prefer_large_pages(&map);
@@ -113,7 +89,7 @@ fn region(from: FileOffset, gpa: u64, size: u64, huge: bool) -> Result<GuestRegi
         .ok_or_else(|| RamError::Assemble(format!("region at {gpa:#x} has no end")))
 }
 
-/// Where the system has transparent huge pages for shared memory, guest RAM is what they are for.
+/// Where the system has transparent huge pages, guest RAM is what they are for.
 fn prefer_large_pages(map: &MmapRegion) {
     // SAFETY: the range is exactly the mapping, which nobody uses yet; the advice changes no contents.
     let advised = unsafe { madvise(map.as_ptr().cast(), map.size(), Advice::LinuxHugepage) };
