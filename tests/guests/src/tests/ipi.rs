@@ -151,7 +151,29 @@ fn nmi(t: &Checks) {
     let before = counts(NMI);
     apic::command(apic_id(0), mode::NMI);
     arrived(t, NMI, before, 1, format_args!("NMI to oneself, by APIC id"));
-    smp::others().for_each(|index| nested_nmi(t, index));
+    for index in smp::others() {
+        nmi_while_busy(t, index);
+        nested_nmi(t, index);
+    }
+}
+
+/// An NMI comes to a processor that computes with interrupts closed and has no other reason to leave the guest.
+fn nmi_while_busy(t: &Checks, index: usize) {
+    let before = cpu(index).count(NMI);
+    let busy = |until| {
+        cli();
+        while u64::from(this().count(NMI)) < until && !RELEASE.load(Ordering::SeqCst) {
+            guests::cpu::pause();
+        }
+    };
+    RELEASE.store(false, Ordering::SeqCst);
+    smp::begin(index, busy, u64::from(before) + 1);
+    clock::delay_us(5000);
+    apic::command(apic_id(index), mode::NMI);
+    let came = wait_until(2000, || cpu(index).count(NMI) != before);
+    check!(t, came, "NMI to processor {index}, busy and closed");
+    RELEASE.store(true, Ordering::SeqCst);
+    equal!(t, smp::finish(index, 2000), Ok(()), "processor {index} after its NMI");
 }
 
 /// Lets the NMI handler go on.
@@ -162,7 +184,13 @@ fn nested_nmi(t: &Checks, index: usize) {
     let before = cpu(index).count(NMI);
     let taken = || cpu(index).count(NMI) - before;
     RELEASE.store(false, Ordering::SeqCst);
-    trap::set_handler(NMI, |_| _ = wait_until(5000, || RELEASE.load(Ordering::SeqCst)));
+    // Meanwhile it leaves the guest, and asks for interrupts.
+    trap::set_handler(NMI, |_| {
+        wait_until(5000, || {
+            apic::send_self(VECTOR);
+            RELEASE.load(Ordering::SeqCst)
+        });
+    });
     apic::command(apic_id(index), mode::NMI);
     wait_until(2000, || taken() != 0);
     apic::command(apic_id(index), mode::NMI);
@@ -174,6 +202,10 @@ fn nested_nmi(t: &Checks, index: usize) {
     clock::delay_us(10_000);
     equal!(t, taken(), 2, "NMIs after three requests, processor {index}");
     trap::clear_handler(NMI);
+    if taken() != 2 {
+        // One inside the other on the same stack: it may never come out.
+        check!(t, smp::start(index), "processor {index} does not start again");
+    }
 }
 
 static BALL: AtomicU32 = AtomicU32::new(0);

@@ -9,7 +9,7 @@ use guests::cpu::{cli, sti, sti_hlt};
 use guests::report::Checks;
 use guests::rng::Rng;
 use guests::tables::this;
-use guests::trap::{self, NMI};
+use guests::trap::NMI;
 use guests::{boot, check, equal, hypercall, line, smp};
 
 const VECTOR: u8 = 0x57;
@@ -212,20 +212,17 @@ fn by_stimer(t: &Checks) {
 }
 
 fn by_ipi(t: &Checks, index: usize) {
-    let job = |rounds| {
-        trap::clear_handler(VECTOR);
-        let first = this().count(VECTOR);
-        for round in 0..rounds {
+    // Until so many interrupts have come.
+    let job = |end| {
+        cli();
+        while u64::from(this().count(VECTOR)) < end {
+            sti_hlt();
             cli();
-            while this().count(VECTOR) - first <= round as u32 {
-                sti_hlt();
-                cli();
-            }
         }
     };
     let rounds = 300;
     let before = guests::tables::cpu(index).count(VECTOR);
-    smp::begin(index, job, rounds);
+    smp::begin(index, job, u64::from(before) + rounds);
     let apic_id = guests::tables::cpu(index).apic_id.load(Ordering::Relaxed);
     for round in 0..rounds as u32 {
         apic::send(apic_id, VECTOR);
