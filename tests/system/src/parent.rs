@@ -29,14 +29,16 @@ pub fn complaints(parent: &mut Running, on_bare: &[String]) -> Result<Vec<String
     Ok(lines)
 }
 
-/// All lines of the kernel's log that tell of something wrong, without their time stamps.
+/// All lines of the kernel's log that tell of something wrong, without their time stamps. What programs write there is
+/// not the kernel's.
 pub fn all_complaints(parent: &mut Running) -> Result<Vec<String>> {
     let text = parent.shell("dmesg")?.success()?;
     let (stamp, complaint) = (Regex::new(r"^\[ *[0-9.]+\] ")?, Regex::new(COMPLAINT)?);
     let allowed = ALLOWED.iter().map(|(pattern, _)| Regex::new(pattern));
     let allowed = allowed.collect::<Result<Vec<_>, _>>()?;
     let lines = text.lines().map(|line| stamp.replace(line, "").into_owned());
-    let lines = lines.filter(|line| complaint.is_match(line));
+    let program = Regex::new(r"^\S+\[\d+\]: ")?;
+    let lines = lines.filter(|line| complaint.is_match(line) && !program.is_match(line));
     Ok(lines.filter(|line| !allowed.iter().any(|pattern| pattern.is_match(line))).collect())
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use harness::{Machine, OnReset, Running};
-use system_tests::{Tests, busybox};
+use system_tests::{Tests, busybox, interrupts_of, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const BOOT: Duration = Duration::from_secs(180);
@@ -31,6 +31,8 @@ pub fn tests() -> Tests {
         ends(2, "panic=-1", "echo c > /proc/sysrq-trigger", "guest-reset")
     });
     tests.add("reset_button_starts_all_anew", || reset_button(2));
+    tests.add("power_button_interrupts_the_parent", power_button);
+    tests.add("nmi_of_the_machine_reaches_the_parent", nmi);
     tests.add("boots_three_times_in_a_row", || boots(3));
     tests.add_long("boots_a_hundred_times_in_a_row", || boots(100));
     tests
@@ -98,4 +100,38 @@ fn boots(times: u32) -> Result<()> {
         boot().with_context(|| format!("boot {} of {times}", time + 1))?;
     }
     Ok(())
+}
+
+/// The button is a level-triggered interrupt of the chipset: it comes, and is over once the parent has looked.
+fn power_button() -> Result<()> {
+    let mut parent = machine(2)?.boot()?;
+    let count = |parent: &mut Running| -> Result<u64> {
+        let rows = interrupts_of(parent, "acpi")?;
+        ensure!(rows.iter().any(|row| row.what.contains("IO-APIC")), "{rows:?}");
+        Ok(rows.iter().map(|row| row.total()).sum())
+    };
+    for _ in 0..3 {
+        let before = count(&mut parent)?;
+        parent.qmp().power_button()?;
+        let after = wait_until("ACPI interrupt", LIMIT, || {
+            let after = count(&mut parent)?;
+            Ok((after > before).then_some(after))
+        })?;
+        ensure!(after < before + 10, "the line stays active: {before}, {after}");
+    }
+    Ok(())
+}
+
+fn nmi() -> Result<()> {
+    let mut parent = machine(2)?.boot()?;
+    let count = |parent: &mut Running| -> Result<u64> {
+        Ok(interrupts_of(parent, "NMI")?.iter().map(|row| row.total()).sum())
+    };
+    let before = count(&mut parent)?;
+    parent.qmp().human("nmi")?;
+    wait_until("NMI in the parent", LIMIT, || Ok((count(&mut parent)? > before).then_some(())))?;
+    wait_until("the parent's message about it", LIMIT, || {
+        let log = parent.shell("dmesg")?.success()?;
+        Ok(log.contains("NMI received for unknown reason").then_some(()))
+    })
 }

@@ -2,9 +2,14 @@
 
 mod bad_input;
 mod crash;
+mod debian;
 mod endings;
 mod firmware;
+mod guests;
+mod isolation;
+mod loaders;
 mod root;
+mod zm;
 
 fn main() -> std::process::ExitCode {
     system_tests::run(vec![
@@ -13,5 +18,10 @@ fn main() -> std::process::ExitCode {
         bad_input::tests(),
         firmware::tests(),
         crash::tests(),
+        guests::tests(),
+        isolation::tests(),
+        zm::tests(),
+        loaders::tests(),
+        debian::tests(),
     ])
 }
