@@ -1,16 +1,17 @@
 //! The child partitions: which there are, and finding one by its id.
 #![expect(unsafe_code, reason = "partitions live on deposited pages")]
 
+use crate::child_frames::ChildFrames;
 use crate::deposits;
 use crate::mem::phys;
 use crate::partition::{Partition, ROOT, ROOT_ID, Stage};
 use crate::sync::SpinLock;
 use core::ops::Deref;
 use core::sync::atomic::Ordering;
+use guest_map::{AMD_NESTED, GuestMap};
 use hvdef::cpuid::PartitionPrivileges;
 use hvdef::property::SyntheticProcessorFeatures;
 use hvdef::{HvStatus, PartitionId};
-use page_table::{Frames, NESTED, Table};
 
 /// Most children at a time.
 pub const MAX: usize = 255;
@@ -121,38 +122,15 @@ pub fn delete(id: PartitionId) -> Result<(), HvStatus> {
     Ok(())
 }
 
-/// A child's pool as the source of its second-level tables.
-pub struct ChildFrames<'a>(pub &'a Partition);
-
-impl Frames for ChildFrames<'_> {
-    fn alloc(&mut self) -> Option<u64> {
-        let page = self.0.pool.lock().get()?;
-        phys::zero(page, crate::mem::PAGE);
-        Some(page)
-    }
-
-    fn free(&mut self, table: u64) {
-        self.0.pool.lock().put(table);
-    }
-
-    fn read(&self, table: u64, index: usize) -> u64 {
-        crate::mem::frames::PoolFrames.read(table, index)
-    }
-
-    fn write(&mut self, table: u64, index: usize, entry: u64) {
-        crate::mem::frames::PoolFrames.write(table, index, entry);
-    }
-}
-
 /// Created to active: the partition gets its second-level tables.
 pub fn initialize(partition: &Partition) -> Result<(), HvStatus> {
     let _serialized = partition.slat_lock.lock();
     if partition.stage() != Stage::Created {
         return Err(HvStatus::INVALID_PARTITION_STATE);
     }
-    let slat =
-        Table::new(&mut ChildFrames(partition), NESTED).ok_or(HvStatus::INSUFFICIENT_MEMORY)?;
-    partition.set_slat(slat);
+    let map = GuestMap::new(&mut ChildFrames(partition), AMD_NESTED, GuestMap::MAX_ADDRESS_BITS)
+        .ok_or(HvStatus::INSUFFICIENT_MEMORY)?;
+    partition.set_map(map);
     let features =
         SyntheticProcessorFeatures::from_bits(partition.synthetic_features.load(Ordering::Relaxed));
     partition.set_privileges(crate::exit::child_privileges(features));
@@ -163,15 +141,15 @@ pub fn initialize(partition: &Partition) -> Result<(), HvStatus> {
 /// Active to finalized: tables go back to the pool.
 pub fn finalize(partition: &Partition) -> Result<(), HvStatus> {
     let _serialized = partition.slat_lock.lock();
-    let slat = partition.slat().copied().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
+    let map = partition.map().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
     partition.vps().for_each(|vp| crate::vps::destroy(partition, vp));
     partition.free_overlays();
     partition.advance(Stage::Active, Stage::Finalized);
-    slat.destroy(&mut ChildFrames(partition));
+    map.destroy(&mut ChildFrames(partition));
     Ok(())
 }
 
-/// Whether the parent may name this page as memory of a child: RAM or device memory that it has itself.
-pub fn is_parents(address: u64) -> bool {
-    deposits::is_parents(ROOT.get(), address)
+/// Whether the parent may name these bytes as memory of a child: RAM or device memory that it has itself.
+pub fn is_parents(address: u64, len: u64) -> bool {
+    deposits::is_parents(ROOT.get(), address, len)
 }

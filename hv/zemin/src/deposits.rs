@@ -47,10 +47,20 @@ pub fn give_back(parent: &Partition, address: u64) -> Result<(), HvStatus> {
     set(parent, address, PARENT_ACCESS)
 }
 
-/// Whether the page at `address` is the parent's to give to a child: mapped for it, and not the hypervisor's.
-pub fn is_parents(parent: &Partition, address: u64) -> bool {
-    let leaf = parent.slat().and_then(|slat| slat.translate(&PoolFrames, address));
-    leaf.is_some_and(|leaf| leaf.flags & GIVEN == 0 && leaf.address == address)
+/// Whether `len` bytes at `address` are the parent's to give to a child: mapped for it, and not the hypervisor's.
+pub fn is_parents(parent: &Partition, address: u64, len: u64) -> bool {
+    let Some(slat) = parent.slat() else { return false };
+    let mut at = address;
+    while at - address < len {
+        let leaf = slat.translate(&PoolFrames, at);
+        let Some(leaf) = leaf.filter(|leaf| leaf.flags & GIVEN == 0 && leaf.address == at) else {
+            return false;
+        };
+        let size = leaf.size.bytes();
+        let Some(next) = (at & !(size - 1)).checked_add(size) else { return false };
+        at = next;
+    }
+    true
 }
 
 /// Needs a frame only where a large leaf is split, which [`take`] does first.

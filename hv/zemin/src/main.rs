@@ -22,6 +22,7 @@ pub const VERSION: zemindef::cpuid::Version = zemindef::cpuid::Version::CURRENT;
 #[cfg(target_os = "none")]
 mod boot;
 #[cfg(target_os = "none")]
+mod child_frames;
 mod children;
 #[cfg(target_os = "none")]
 mod console;

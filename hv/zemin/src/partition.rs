@@ -6,8 +6,9 @@ use crate::mem::{PAGE, phys};
 use crate::sync::{Once, SpinLock};
 use crate::vp::Vp;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use hvdef::PartitionId;
+use guest_map::GuestMap;
 use hvdef::cpuid::PartitionPrivileges;
+use hvdef::{Gpa, PartitionId};
 use hypercall::Privileges;
 use page_table::{Table, flags};
 
@@ -52,6 +53,10 @@ pub struct Partition {
     /// Its VPs do not run until the parent says so.
     frozen: AtomicBool,
     slat: Once<Table>,
+    /// A child's address space, which `slat` is the table of.
+    map: Once<GuestMap>,
+    /// Writes to its memory are tracked.
+    pub tracks_writes: AtomicBool,
     /// Held by whoever changes the second-level tables.
     pub slat_lock: SpinLock<()>,
     /// The guest's own identification, MSR 0x40000000.
@@ -62,10 +67,45 @@ pub struct Partition {
     pub reference_tsc_msr: AtomicU64,
     /// Crash parameters and control, MSRs 0x40000100 to 0x40000105.
     pub crash: [AtomicU64; 6],
+    /// The hypercall page of a child.
+    pub hypercall_overlay: Overlay,
+    /// The reference TSC page of a child.
+    pub reference_overlay: Overlay,
     /// Overlay pages: address and page. They outlast what the parent maps at their addresses.
     overlays: SpinLock<[(u64, u64); OVERLAYS]>,
     vps: [AtomicPtr<Vp>; MAX_VPS],
     vp_count: AtomicU32,
+}
+
+/// One overlay page: where the guest wants it and where it is. Changes under the partition's `slat_lock`.
+pub struct Overlay {
+    /// The MSR that placed it.
+    msr: AtomicU64,
+    /// System address; 0 while it is not placed.
+    page: AtomicU64,
+}
+
+impl Overlay {
+    /// An overlay as an MSR's value and the page behind it say.
+    pub const fn new(msr: u64, page: u64) -> Self {
+        Self { msr: AtomicU64::new(msr), page: AtomicU64::new(page) }
+    }
+
+    /// Guest address.
+    pub fn gpa(&self) -> u64 {
+        self.msr.load(Ordering::Relaxed) & !(PAGE - 1)
+    }
+
+    /// System address; 0 while it is not placed.
+    pub fn page(&self) -> u64 {
+        self.page.load(Ordering::Relaxed)
+    }
+
+    /// Notes where it is now.
+    pub fn set(&self, msr: u64, page: u64) {
+        self.msr.store(msr, Ordering::Relaxed);
+        self.page.store(page, Ordering::Relaxed);
+    }
 }
 
 /// Most overlay pages of a partition.
@@ -92,11 +132,15 @@ impl Partition {
             ignores_unknown_msrs: AtomicBool::new(false),
             frozen: AtomicBool::new(false),
             slat: Once::new(),
+            map: Once::new(),
+            tracks_writes: AtomicBool::new(false),
             slat_lock: SpinLock::new(()),
             guest_os_id: AtomicU64::new(0),
             hypercall_msr: AtomicU64::new(0),
             reference_tsc_msr: AtomicU64::new(0),
             crash: [const { AtomicU64::new(0) }; 6],
+            hypercall_overlay: Overlay::new(0, 0),
+            reference_overlay: Overlay::new(0, 0),
             overlays: SpinLock::new([(0, 0); OVERLAYS]),
             vps: [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_VPS],
             vp_count: AtomicU32::new(0),
@@ -139,6 +183,19 @@ impl Partition {
     /// Gives the partition its second-level tables.
     pub fn set_slat(&self, slat: Table) {
         self.slat.set(slat);
+    }
+
+    /// Gives a child its address space.
+    pub fn set_map(&self, map: GuestMap) {
+        self.map.set(map);
+        self.slat.set(*map.table());
+    }
+
+    /// A child's address space, while it has one.
+    pub fn map(&self) -> Option<GuestMap> {
+        let mut map = *self.map.try_get().filter(|_| self.stage() == Stage::Active)?;
+        map.set_tracking(self.tracks_writes.load(Ordering::Relaxed));
+        Some(map)
     }
 
     /// Its second-level tables, while it has them.
@@ -185,13 +242,10 @@ impl Partition {
         slot.map(|slot| *slot = (gpa, page)).is_some()
     }
 
-    /// Forgets the overlay page at `gpa`.
-    pub fn forget_overlay(&self, gpa: u64) {
+    /// Forgets the overlay page at system address `page`. Several may have one guest address, so that says nothing.
+    pub fn forget_overlay(&self, page: u64) {
         let mut overlays = self.overlays.lock();
-        overlays
-            .iter_mut()
-            .filter(|slot| slot.1 != 0 && slot.0 == gpa)
-            .for_each(|slot| *slot = (0, 0));
+        overlays.iter_mut().filter(|slot| slot.1 == page).for_each(|slot| *slot = (0, 0));
     }
 
     /// Gives the overlay pages back to the pool.
@@ -251,7 +305,21 @@ impl Partition {
         self.for_each_page(gpa, data.len(), need, |spa, at, len| {
             let part = data.get(at..at + len).ok_or(NotAccessible)?;
             phys::write(spa, part).then_some(()).ok_or(NotAccessible)
-        })
+        })?;
+        self.note_write(gpa, data.len());
+        Ok(())
+    }
+
+    /// The hypervisor itself has written to guest memory: those pages count as dirty.
+    fn note_write(&self, gpa: u64, len: usize) {
+        if !self.tracks_writes.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(map) = self.map() else { return };
+        let first = gpa & !(PAGE - 1);
+        for page in (first..gpa.saturating_add(len as u64)).step_by(PAGE as usize) {
+            map.mark_dirty(&mut PoolFrames, Gpa(page));
+        }
     }
 
     /// Calls `action` with system address, offset in the range and length for each page that `[gpa, gpa + len)` touches.

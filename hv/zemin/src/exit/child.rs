@@ -1,7 +1,7 @@
 //! What a child did to exit. What the hypervisor does not do for it, its parent hears of.
 
 use super::{child_cpuid, child_msr, mmio};
-use crate::children::ChildFrames;
+use crate::child_frames::ChildFrames;
 use crate::hypercalls;
 use crate::intercepts;
 use crate::lp::Lp;
@@ -9,12 +9,12 @@ use crate::mem::PAGE;
 use crate::run;
 use crate::vp::{Activity, State, Vp};
 use arch_x86::vcpu::{Exit, IoAccess, LpContext, NestedFault, Reg, SegmentName};
+use guest_map::Access;
 use hvdef::Gpa;
 use hvdef::message::{
     AccessType, IoPortAccessInfo, IoPortIntercept, MemoryAccessInfo, MemoryIntercept, MessageType,
 };
 use lapic::{APIC_BASE_ADDRESS, Mode};
-use page_table::Found;
 use zemindef::counters::Counter;
 
 /// Handles one exit of a child.
@@ -114,22 +114,20 @@ fn on_fault(
     if is_apic && !fault.execute {
         return mmio::handle(lp, vp, state, context, fault);
     }
-    let Some(slat) = vp.partition.slat() else { return };
-    let kind = match slat.find(&ChildFrames(vp.partition), fault.gpa) {
-        Found::Empty => MessageType::UNMAPPED_GPA,
-        Found::Marked => MessageType::GPA_INTERCEPT,
-        // Mapped meanwhile by another VP's fault: try again.
-        Found::Leaf(_) if !fault.present => return,
-        Found::Leaf(_) => MessageType::GPA_INTERCEPT,
-    };
     let access = match fault {
-        NestedFault { execute: true, .. } => AccessType::EXECUTE,
-        NestedFault { write: true, .. } => AccessType::WRITE,
-        _ => AccessType::READ,
+        NestedFault { execute: true, .. } => Access::Execute,
+        NestedFault { write: true, .. } => Access::Write,
+        _ => Access::Read,
+    };
+    let Some(map) = vp.partition.map() else { return };
+    let kind = match map.translate(&ChildFrames(vp.partition), Gpa(fault.gpa), access) {
+        // Mapped meanwhile, or allowed more: what this LP remembers is older.
+        Ok(_) => return state.vcpu.flush_translations(),
+        Err(fault) => fault.message(),
     };
     let (instruction_byte_count, instruction_bytes) = mmio::instruction(vp.partition, &state.vcpu);
     let payload = MemoryIntercept {
-        header: intercepts::header(vp, state, 0, access),
+        header: intercepts::header(vp, state, 0, access.access_type()),
         cache_type: 6,
         instruction_byte_count,
         access_info: MemoryAccessInfo::new(),

@@ -5,9 +5,9 @@
 //! again: it is marked, so that the next access brings the parent's page back.
 
 use super::msr::Fault;
-use crate::children::ChildFrames;
+use crate::child_frames::ChildFrames;
 use crate::mem::{PAGE, phys};
-use crate::partition::Partition;
+use crate::partition::{Overlay, Partition};
 use crate::vp::{State, Vp};
 use core::sync::atomic::Ordering;
 use hvdef::msr as hv;
@@ -24,74 +24,93 @@ pub fn write(vp: &Vp, state: &mut State, index: u32, value: u64) -> Result<(), F
     let partition = vp.partition;
     match index {
         hv::HYPERCALL => {
-            place(partition, &partition.hypercall_msr, value, fill_hypercall_page).map(|_| ())
+            place(vp, state, &partition.hypercall_overlay, value, fill_hypercall_page)?;
+            partition.hypercall_msr.store(value, Ordering::Relaxed);
+            Ok(())
         }
         hv::REFERENCE_TSC => {
-            place(partition, &partition.reference_tsc_msr, value, crate::boot::fill_reference_page)
-                .map(|_| ())
+            let fill = crate::boot::fill_reference_page;
+            place(vp, state, &partition.reference_overlay, value, fill)?;
+            partition.reference_tsc_msr.store(value, Ordering::Relaxed);
+            Ok(())
         }
         _ => {
             state.settle_skipped_eoi();
-            let msr = core::sync::atomic::AtomicU64::new(state.assist_msr);
-            let page = place(partition, &msr, value, |_| ())?;
-            state.assist_msr = if page.is_some() { value } else { value & !ENABLE };
-            state.assist_page = page.unwrap_or(0);
-            Ok(())
+            let overlay = Overlay::new(state.assist_msr, state.assist_page);
+            let done = place(vp, state, &overlay, value, |_| ());
+            state.assist_page = overlay.page();
+            state.assist_msr = if state.assist_page != 0 { value } else { value & !ENABLE };
+            done
         }
     }
 }
 
 /// Backs a page of the SynIC.
 pub fn synic_page(vp: &Vp, state: &mut State, index: u32, value: u64) -> Result<(), Fault> {
-    let previous = core::sync::atomic::AtomicU64::new(state.synic.overlay(index));
-    let page = place(vp.partition, &previous, value, |_| ())?;
-    state.synic.set_overlay(index, value, page.unwrap_or(0));
-    Ok(())
+    let (previous, page) = state.synic.overlay(index);
+    let overlay = Overlay::new(previous, page);
+    let done = place(vp, state, &overlay, value, |_| ());
+    state.synic.set_overlay(index, value, overlay.page());
+    done
 }
 
-/// Moves an overlay to where `value` says. The address of its page if it is enabled.
+/// Moves an overlay to where `value` says, or takes it away. On failure it is away.
+///
+/// A page that is given up goes back to the pool only when no VP can reach it any more.
 fn place(
-    partition: &Partition,
-    msr: &core::sync::atomic::AtomicU64,
+    vp: &Vp,
+    state: &mut State,
+    overlay: &Overlay,
     value: u64,
     fill: impl Fn(u64),
-) -> Result<Option<u64>, Fault> {
-    let old = msr.load(Ordering::Relaxed);
+) -> Result<(), Fault> {
+    if value >> 48 != 0 {
+        return Err(Fault);
+    }
+    let partition = vp.partition;
+    let (done, given_up) = exchange(partition, overlay, value, fill)?;
+    crate::hypercalls::flush_own(vp, state);
+    if given_up != 0 {
+        partition.pool.lock().put(given_up);
+    }
+    done
+}
+
+/// The change itself: how it went, and the page that is not used any more (0 for none).
+fn exchange(
+    partition: &Partition,
+    overlay: &Overlay,
+    value: u64,
+    fill: impl Fn(u64),
+) -> Result<(Result<(), Fault>, u64), Fault> {
     let _serialized = partition.slat_lock.lock();
     let slat = partition.slat().ok_or(Fault)?;
     let mut frames = ChildFrames(partition);
-    let gpa = value & !(PAGE - 1);
-    if gpa >= 1 << 48 {
-        return Err(Fault);
-    }
-    let mut page = None;
-    if old & ENABLE != 0 {
-        let old_gpa = old & !(PAGE - 1);
-        page = slat.translate(&frames, old_gpa).map(|leaf| leaf.address);
+    let mut page = overlay.page();
+    if page != 0 {
         // A mark needs no frame where a single page was mapped.
-        let _ = slat.change(&mut frames, old_gpa, PAGE, Change::Mark { keep_dirty: false });
-        partition.forget_overlay(old_gpa);
+        let mark = Change::Mark { keep_dirty: false };
+        let _ = slat.change(&mut frames, overlay.gpa(), PAGE, mark);
+        partition.forget_overlay(page);
     }
-    if value & ENABLE != 0 {
-        let fresh = page.is_none();
-        let address = match page.or_else(|| frames.alloc()) {
-            Some(address) => address,
-            None => return Err(Fault),
-        };
-        if fresh {
-            fill(address);
-        }
-        if !partition.remember_overlay(gpa, address)
-            || slat.map(&mut frames, gpa, address, PAGE, ACCESS, PageSize::Small).is_err()
-        {
-            return Err(Fault);
-        }
-        page = Some(address);
-    } else if let Some(address) = page.take() {
-        frames.free(address);
+    overlay.set(value, 0);
+    if value & ENABLE == 0 {
+        return Ok((Ok(()), page));
     }
-    msr.store(value, Ordering::Relaxed);
-    Ok(page)
+    if page == 0 {
+        let Some(fresh) = frames.alloc() else { return Ok((Err(Fault), 0)) };
+        page = fresh;
+        fill(page);
+    }
+    let gpa = value & !(PAGE - 1);
+    let placed = partition.remember_overlay(gpa, page)
+        && slat.map(&mut frames, gpa, page, PAGE, ACCESS, PageSize::Small).is_ok();
+    if !placed {
+        partition.forget_overlay(page);
+        return Ok((Err(Fault), page));
+    }
+    overlay.set(value, page);
+    Ok((Ok(()), 0))
 }
 
 /// VMMCALL; RET, and INT3 for the rest.

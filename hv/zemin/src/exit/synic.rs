@@ -56,9 +56,10 @@ impl VpSynic {
         }
     }
 
-    /// What the page MSR `index` said when its page was placed.
-    pub fn overlay(&self, index: u32) -> u64 {
-        self.overlays[usize::from(index == hv::SIEFP)]
+    /// What the page MSR `index` said when its page was placed, and the page, 0 for none.
+    pub fn overlay(&self, index: u32) -> (u64, u64) {
+        let events = index == hv::SIEFP;
+        (self.overlays[usize::from(events)], if events { self.events } else { self.messages })
     }
 
     /// The page of MSR `index` was placed at `page`, or taken away (0).

@@ -1,146 +1,144 @@
-//! A child's memory: which pages of the parent it sees, and where.
+//! A child's memory: which pages of the parent it sees, where, and which it has written.
 
 use super::{Call, tlb};
-use crate::children::{self, ChildFrames};
+use crate::child_frames::{ChildFrames, Quarantine};
+use crate::children::{self, InUse};
+use crate::mem::PAGE;
 use crate::partition::Partition;
 use crate::vp::State;
-use core::ops::Range;
-use hvdef::HvStatus;
-use hvdef::hypercall::memory::{MapGpaFlags, MapGpaPages, UnmapGpaPages};
+use guest_map::{AccessRequest, GuestMap, MapRequest, Rights, Step, UnmapRequest};
+use hvdef::hypercall::memory::{GetGpaPagesAccessStates, MapGpaPages, UnmapGpaPages};
+use hvdef::{Gpa, Gpn, HvStatus, PartitionId, Spa};
 use hypercall::Outcome;
-use page_table::{Change, PageSize, flags};
 
-/// A child's addresses end here: what four levels translate.
-const GPA_END: u64 = 1 << 48;
+/// What an overlay page may be used for.
+const OVERLAY: Rights = Rights { write: true, execute: true };
+
+/// Pages whose access state one turn reports.
+const STATES: usize = 512;
 
 /// MAP_GPA_PAGES.
 pub fn map(call: &Call, state: &mut State) -> Outcome {
-    let input: MapGpaPages = match call.input() {
-        Ok(input) => input,
+    let parsed = call.input::<MapGpaPages>().and_then(|input| {
+        let (partition, map) = find(input.target_partition_id)?;
+        let request = MapRequest::parse(&input, call.reps().end.into(), map.limit())?;
+        Ok((partition, request, input.target_base))
+    });
+    let (partition, request, base) = match parsed {
+        Ok(parsed) => parsed,
         Err(status) => return Outcome::failed(status),
     };
-    let size = if input.flags.large_page() { PageSize::Large } else { PageSize::Small };
-    each(
-        call,
-        state,
-        input.target_partition_id,
-        input.target_base.0,
-        size,
-        |partition, gpa, rep| {
-            let slat = partition.slat().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
-            let change = change_to(call.rep(rep)?, input.flags, size)?;
-            slat.change(&mut ChildFrames(partition), gpa, size.bytes(), change)
-                .map_err(|_| HvStatus::INSUFFICIENT_MEMORY)?;
-            keep_overlays(partition, gpa, size)
-        },
-    )
-}
-
-/// Puts overlay pages back on top of what was mapped at their addresses.
-fn keep_overlays(partition: &Partition, gpa: u64, size: PageSize) -> Result<(), HvStatus> {
-    let slat = partition.slat().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
-    let access = flags::PRESENT | flags::WRITE | flags::USER;
-    let mut done = true;
-    partition.overlays_in(gpa, size.bytes(), |at, page| {
-        let small = PageSize::Small;
-        done &=
-            slat.map(&mut ChildFrames(partition), at, page, small.bytes(), access, small).is_ok();
-    });
-    if done { Ok(()) } else { Err(HvStatus::INSUFFICIENT_MEMORY) }
+    let source = |rep: u32| {
+        let number: u64 = call.rep(rep as u16).ok()?;
+        let address = number.checked_mul(PAGE)?;
+        children::is_parents(address, request.unit()).then_some(Spa(address))
+    };
+    change(call, state, &partition, (base, request.unit()), |map, frames, from| {
+        map.map(frames, &request, from, source)
+    })
 }
 
 /// UNMAP_GPA_PAGES.
 pub fn unmap(call: &Call, state: &mut State) -> Outcome {
-    let input: UnmapGpaPages = match call.input() {
-        Ok(input) => input,
+    let parsed = call.input::<UnmapGpaPages>().and_then(|input| {
+        let (partition, map) = find(input.target_partition_id)?;
+        let request = UnmapRequest::parse(&input, call.reps().end.into(), map.limit())?;
+        let unit = if input.flags.large_page() { 512 * PAGE } else { PAGE };
+        Ok((partition, request, (input.target_base, unit)))
+    });
+    let (partition, request, pages) = match parsed {
+        Ok(parsed) => parsed,
         Err(status) => return Outcome::failed(status),
     };
-    let size = if input.flags.large_page() { PageSize::Large } else { PageSize::Small };
-    each(call, state, input.target_partition_id, input.target_base.0, size, |partition, gpa, _| {
-        let slat = partition.slat().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
-        slat.unmap(&mut ChildFrames(partition), gpa, size.bytes())
-            .map_err(|_| HvStatus::INSUFFICIENT_MEMORY)
-    })
+    change(call, state, &partition, pages, |map, frames, from| map.unmap(frames, &request, from))
 }
 
-/// Does one page after the other and says how far it came.
-fn each(
+fn find(id: PartitionId) -> Result<(InUse, GuestMap), HvStatus> {
+    let partition = children::find_child(id)?;
+    let map = partition.map().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
+    Ok((partition, map))
+}
+
+/// One step of a call, after which no VP uses what was there before: the parent takes its pages back at once.
+fn change(
     call: &Call,
     state: &mut State,
-    id: hvdef::PartitionId,
-    base: u64,
-    size: PageSize,
-    action: impl Fn(&Partition, u64, u16) -> Result<(), HvStatus>,
+    partition: &Partition,
+    (base, unit): (Gpn, u64),
+    action: impl FnOnce(&GuestMap, &mut Quarantine, u32) -> Step,
 ) -> Outcome {
-    let partition = match children::find_child(id) {
-        Ok(partition) => partition,
+    let from = call.reps().start;
+    let mut frames = Quarantine::new(partition);
+    let done = {
+        let _serialized = partition.slat_lock.lock();
+        partition.map().map(|map| {
+            let step = action(&map, &mut frames, from.into());
+            let start = (base.0 * PAGE).saturating_add(u64::from(from) * unit);
+            keep_overlays(partition, &map, &mut frames, (start, u64::from(step.reps) * unit), step)
+        })
+    };
+    let Some(step) = done else { return Outcome::failed(HvStatus::INVALID_PARTITION_STATE) };
+    if step.flush {
+        tlb::flush_child(call, state, partition);
+    }
+    frames.release();
+    let reps = from.saturating_add(step.reps as u16);
+    match step.status {
+        HvStatus::SUCCESS => Outcome::Continue { reps },
+        status => Outcome::Failed { status, reps },
+    }
+}
+
+/// Puts overlay pages back on top of what changed at their addresses. Where memory is missing for that, nothing counts as
+/// done.
+fn keep_overlays(
+    partition: &Partition,
+    map: &GuestMap,
+    frames: &mut Quarantine,
+    (start, len): (u64, u64),
+    mut step: Step,
+) -> Step {
+    partition.overlays_in(start, len, |at, page| {
+        let placed = map.map_page(frames, Gpa(at).gpn(), Spa(page), OVERLAY);
+        step.flush |= placed.flush;
+        if placed.status != HvStatus::SUCCESS {
+            (step.reps, step.status) = (0, placed.status);
+        }
+    });
+    step
+}
+
+/// GET_GPA_PAGES_ACCESS_STATES.
+pub fn access_states(call: &Call, state: &mut State) -> Outcome {
+    let parsed = call.input::<GetGpaPagesAccessStates>().and_then(|input| {
+        let (partition, map) = find(input.partition_id)?;
+        let request = AccessRequest::parse(&input, call.reps().end.into(), &map)?;
+        Ok((partition, map, request))
+    });
+    let (partition, map, request) = match parsed {
+        Ok(parsed) => parsed,
         Err(status) => return Outcome::failed(status),
     };
-    let (outcome, stale) = each_page(call, &partition, base, size, action);
-    // The parent takes its pages back when the call returns: no VP may reach them any more, whatever the outcome.
-    if stale {
+    let reps = call.reps();
+    let mut states = [0u8; STATES];
+    let count = reps.len().min(STATES);
+    let mut slots = states.iter_mut();
+    let flush = {
+        let _serialized = partition.slat_lock.lock();
+        let mut frames = ChildFrames(&partition);
+        let first = u32::from(reps.start);
+        map.access_states(&mut frames, &request, first, count as u32, |state| {
+            if let Some(slot) = slots.next() {
+                *slot = state.into_bits();
+            }
+        })
+    };
+    if flush {
         tlb::flush_child(call, state, &partition);
     }
-    outcome
-}
-
-/// The pages of [`each`], and whether a translation that was present changed.
-fn each_page(
-    call: &Call,
-    partition: &Partition,
-    base: u64,
-    size: PageSize,
-    action: impl Fn(&Partition, u64, u16) -> Result<(), HvStatus>,
-) -> (Outcome, bool) {
-    let reps: Range<u16> = call.reps();
-    let _serialized = partition.slat_lock.lock();
-    let mut stale = false;
-    for rep in reps.clone() {
-        let gpa = gpa_of(base, size, rep);
-        // A large page may replace a table with anything in it.
-        stale |= gpa.is_ok_and(|gpa| size != PageSize::Small || is_present(partition, gpa));
-        if let Err(status) = gpa.and_then(|gpa| action(partition, gpa, rep)) {
-            return (Outcome::Failed { status, reps: rep }, stale);
-        }
+    let states = states.get(..count).unwrap_or_default();
+    match call.output_bytes(reps.start.into(), states) {
+        Ok(()) => Outcome::Continue { reps: reps.start.saturating_add(count as u16) },
+        Err(status) => Outcome::Failed { status, reps: reps.start },
     }
-    (Outcome::Done { reps: reps.end }, stale)
-}
-
-fn is_present(partition: &Partition, gpa: u64) -> bool {
-    partition.slat().is_some_and(|slat| slat.translate(&ChildFrames(partition), gpa).is_some())
-}
-
-/// Address of element `rep` from page number `base` on.
-fn gpa_of(base: u64, size: PageSize, rep: u16) -> Result<u64, HvStatus> {
-    let start = base.checked_mul(PageSize::Small.bytes()).ok_or(HvStatus::INVALID_PARAMETER)?;
-    let gpa =
-        start.checked_add(u64::from(rep) * size.bytes()).ok_or(HvStatus::INVALID_PARAMETER)?;
-    let fits = start.is_multiple_of(size.bytes()) && gpa < GPA_END && size.bytes() <= GPA_END - gpa;
-    if fits { Ok(gpa) } else { Err(HvStatus::INVALID_PARAMETER) }
-}
-
-/// What an element becomes. A page that the parent keeps from the guest for now is marked: an access to it is a GPA
-/// intercept, not one to nothing.
-fn change_to(page_number: u64, asked: MapGpaFlags, size: PageSize) -> Result<Change, HvStatus> {
-    if asked.no_access() {
-        return Ok(Change::Mark { keep_dirty: false });
-    }
-    let output =
-        page_number.checked_mul(PageSize::Small.bytes()).ok_or(HvStatus::INVALID_PARAMETER)?;
-    if !asked.readable() || !output.is_multiple_of(size.bytes()) || !is_parents(output, size) {
-        return Err(HvStatus::INVALID_PARAMETER);
-    }
-    let executable = asked.kernel_executable() || asked.user_executable();
-    let flags = flags::PRESENT
-        | flags::USER
-        | if asked.writable() { flags::WRITE } else { 0 }
-        | if executable { 0 } else { flags::NO_EXECUTE }
-        | if asked.not_cached() { flags::UNCACHED | flags::WRITE_THROUGH } else { 0 };
-    Ok(Change::Map { output, flags, largest: size, keep_dirty: false })
-}
-
-/// Whether every page of the source is the parent's to give.
-fn is_parents(source: u64, size: PageSize) -> bool {
-    let pages = size.bytes() / PageSize::Small.bytes();
-    (0..pages).all(|page| children::is_parents(source + page * PageSize::Small.bytes()))
 }

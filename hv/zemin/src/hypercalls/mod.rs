@@ -26,6 +26,7 @@ pub use call::Call;
 use hvdef::{HvStatus, HypercallCode};
 use hypercall::{CallerMode, Completion, Exception, Outcome, Registers};
 pub use stats::refresh as refresh_stats;
+pub use tlb::flush_own;
 use zemindef::counters::Counter;
 
 /// Length of VMMCALL and VMCALL.
@@ -155,6 +156,7 @@ fn dispatch(call: &Call, state: &mut State) -> Outcome {
         C::ASSERT_VIRTUAL_INTERRUPT => vps::assert_interrupt(call),
         C::MAP_GPA_PAGES => gpa::map(call, state),
         C::UNMAP_GPA_PAGES => gpa::unmap(call, state),
+        C::GET_GPA_PAGES_ACCESS_STATES => gpa::access_states(call, state),
         C::MAP_STATS_PAGE => stats::map(call),
         C::UNMAP_STATS_PAGE => stats::unmap(call, state),
         C::GET_PARTITION_PROPERTY => property::get(call),

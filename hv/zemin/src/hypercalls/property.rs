@@ -72,6 +72,10 @@ pub fn set(call: &Call) -> Outcome {
                 partition.freeze(input.value == 1);
                 Ok(())
             }
+            PartitionProperty::GPA_PAGE_ACCESS_TRACKING if input.value <= 1 => {
+                partition.tracks_writes.store(input.value == 1, Ordering::Relaxed);
+                Ok(())
+            }
             // Topology is flat so far: every VP a package of its own, or all in one, is the same to the scheduler.
             PartitionProperty::PROCESSORS_PER_SOCKET => Ok(()),
             _ => Err(HvStatus::UNKNOWN_PROPERTY),

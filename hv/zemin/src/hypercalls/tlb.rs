@@ -82,6 +82,16 @@ pub fn flush_child(call: &Call, state: &mut State, child: &Partition) {
     }
 }
 
+/// Flushes every VP of the running one's partition, after an overlay page came or went.
+pub fn flush_own(vp: &Vp, state: &mut State) {
+    state.vcpu.flush_translations();
+    for other in vp.partition.vps().filter(|other| other.index != vp.index) {
+        let seen = other.flushes.load(Ordering::Acquire);
+        other.request(Request::FlushTranslations);
+        wait(vp, state, other, seen);
+    }
+}
+
 /// Waits for another VP's flush. The caller's own requests are served meanwhile: two VPs may flush each other.
 fn wait(own: &Vp, state: &mut State, other: &Vp, seen: u64) {
     // A child's VP that is on no LP serves the request before it runs again.

@@ -116,6 +116,14 @@ impl Frames for PoolFrames {
             word.store(entry, core::sync::atomic::Ordering::Release);
         }
     }
+
+    fn update(&mut self, table: u64, index: usize, clear: u64, set: u64) -> u64 {
+        use core::sync::atomic::Ordering::{AcqRel, Relaxed};
+        let Some(word) = words(table).get(index) else { return 0 };
+        // A processor may set accessed and dirty bits at any moment: neither may get lost, nor any other.
+        let changed = word.fetch_update(AcqRel, Relaxed, |old| Some(old & !clear | set));
+        changed.unwrap_or_else(|old| old)
+    }
 }
 
 fn words(table: u64) -> &'static [core::sync::atomic::AtomicU64; 512] {
