@@ -8,7 +8,7 @@
 //! ```
 //!
 //! [`Acpi::scan`] reads physical memory through [`boot_plan::PhysRead`]; the parent's kernel reads the same tables
-//! later, with an AML interpreter that the hypervisor does not have. [`hide_table`] says how to keep one from it.
+//! later, with an AML interpreter that the hypervisor does not have. [`hide_table`] and [`hide_processors`] say how to keep things from it.
 //!
 //! What must always hold: no table makes this panic or run on without end; lengths and checksums are checked before
 //! contents are believed; a fault in a table that the boot needs is an error that names signature, address and fault,
@@ -34,7 +34,7 @@ mod tests;
 
 pub use error::{Fault, ScanError, TableFault};
 pub use fadt::{Fixed, Register, Reset};
-pub use hide::{Edit, hide_table};
+pub use hide::{Edit, hide_processors, hide_table};
 pub use hpet::Hpet;
 pub use madt::{
     IoApic, LogicalProcessor, MAX_IO_APICS, MAX_LPS, MAX_NMIS, MAX_OVERRIDES, Madt, Nmi, NmiInput,

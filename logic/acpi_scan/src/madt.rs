@@ -18,9 +18,9 @@ pub const MAX_OVERRIDES: usize = 16;
 /// Most NMI inputs kept.
 pub const MAX_NMIS: usize = 32;
 /// APIC id in entries for processors that are not there.
-const NO_APIC: u32 = 0xFF;
+pub(crate) const NO_APIC: u32 = 0xFF;
 /// The same, for x2APIC entries.
-const NO_X2APIC: u32 = u32::MAX;
+pub(crate) const NO_X2APIC: u32 = u32::MAX;
 /// `acpi_id` for all processors in a [`LocalApicNmi`].
 const ALL: u8 = 0xFF;
 
@@ -114,6 +114,15 @@ impl Madt {
             nmis: List::new(nmi),
             local_apic: 0,
             has_8259: false,
+        }
+    }
+
+    /// Treats all but the first `limit` usable processors as if they were not there; `first` is among those kept.
+    pub fn keep_lps(&mut self, limit: usize, first: u32) {
+        let mut left = limit.saturating_sub(1);
+        for lp in self.lps.iter_mut().filter(|lp| lp.enabled && lp.apic_id != first) {
+            lp.enabled = left > 0;
+            left = left.saturating_sub(1);
         }
     }
 

@@ -4,10 +4,11 @@ use super::input::{Input, Memory};
 use super::machine::{POWER, PowerRegisters};
 use crate::crash;
 use crate::log::{Level, log};
+use crate::lp::MAX_LPS;
 use crate::mem::phys;
 use crate::sync::{Guard, SpinLock};
 use crate::time::Standard;
-use acpi_scan::{Acpi, RsdpHints, hide_table};
+use acpi_scan::{Acpi, Edit, RsdpHints, hide_processors, hide_table};
 use core::ops::Deref;
 
 static ACPI: SpinLock<Acpi> = SpinLock::new(Acpi::empty());
@@ -23,7 +24,7 @@ impl Deref for Firmware {
 }
 
 impl Firmware {
-    /// Processors that are there.
+    /// Processors that are there and that the options let the hypervisor use.
     pub fn enabled_lps(&self) -> usize {
         self.madt.enabled_lps().count()
     }
@@ -48,8 +49,11 @@ impl Firmware {
 /// Tables of IOMMUs. Without them the parent maps its device interrupts through the hypervisor.
 const HIDDEN: [&[u8; 4]; 2] = [b"IVRS", b"DMAR"];
 
-/// Reads the tables. Those the hypervisor cannot do without must be sound.
-pub fn load(input: &Input) -> Firmware {
+/// Table of processors.
+const MADT: [u8; 4] = *b"APIC";
+
+/// Reads the tables. Those the hypervisor cannot do without must be sound. `own` is the calling LP's APIC id.
+pub fn load(input: &Input, own: u32) -> Firmware {
     let mut acpi = ACPI.lock();
     if let Err(error) = acpi.scan(&RsdpHints::of(input), &Memory) {
         crash::refuse(format_args!("ACPI: {error}"));
@@ -66,16 +70,37 @@ pub fn load(input: &Input) -> Firmware {
         reset: acpi.fixed.reset.and_then(|reset| Some((reset.register.port()?, reset.value))),
     });
     hide_tables(&acpi);
+    let limit = input.options.lps.map_or(MAX_LPS, |lps| (lps as usize).min(MAX_LPS));
+    choose_lps(&mut acpi, limit, own);
     Firmware(acpi)
+}
+
+/// Leaves `limit` LPs. The parent is not to see the others, nor those that could be plugged in: it insists on having every
+/// LP that it sees.
+fn choose_lps(acpi: &mut Acpi, limit: usize, own: u32) {
+    let there = acpi.madt.enabled_lps().count();
+    acpi.madt.keep_lps(limit, own);
+    let kept = acpi.madt.enabled_lps().count();
+    if kept < there {
+        log!(Level::Info, "{} of {there} LPs stay off (at most {limit})", there - kept);
+    }
+    let keep = |id| id == own || acpi.madt.enabled_lps().any(|lp| lp.apic_id == id);
+    for madt in acpi.tables.iter().filter(|table| table.signature.0 == MADT) {
+        if let Err(fault) = hide_processors(madt.address, keep, &Memory, apply) {
+            log!(Level::Warn, "ACPI: {fault}");
+        }
+    }
+}
+
+fn apply(edit: Edit) {
+    phys::write(edit.address, &[edit.new]);
 }
 
 fn hide_tables(acpi: &Acpi) {
     for table in acpi.tables.iter().filter(|table| HIDDEN.contains(&&table.signature.0)) {
         match hide_table(table.address, &Memory) {
             Ok(edits) => {
-                for edit in edits {
-                    phys::write(edit.address, &[edit.new]);
-                }
+                edits.into_iter().for_each(apply);
                 log!(Level::Info, "ACPI: table {} is hidden from the parent", table.signature);
             }
             Err(fault) => log!(Level::Warn, "ACPI: {fault}"),

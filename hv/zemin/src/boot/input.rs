@@ -29,6 +29,17 @@ impl Input {
         self.map.total(Kind::Ram)
     }
 
+    /// Refuses files of which the loader put a part where no RAM is: what is there is not what the user gave.
+    pub fn check_files(&self) {
+        for (range, what) in self.files().into_iter().zip(["parent kernel", "initrd"]) {
+            if !self.map.is_ram(range) {
+                crash::refuse(format_args!(
+                    "the {what} does not fit into memory: the loader put it at {range}, which is not all RAM"
+                ));
+            }
+        }
+    }
+
     /// Where the loader's files lie until they are moved.
     pub fn files(&self) -> [PhysRange; FILES] {
         core::array::from_fn(|index| {

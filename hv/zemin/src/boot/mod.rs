@@ -77,7 +77,9 @@ extern "C" fn boot_main(magic: u32, info: u32) -> ! {
         Ok(capabilities) => capabilities,
         Err(why) => crash::refuse(format_args!("{why}")),
     };
-    let firmware = firmware::load(&input);
+    // Before the tables: a file that reaches out of RAM may have overwritten them.
+    input.check_files();
+    let firmware = firmware::load(&input, apic_id());
     let pool = layout::prepare(&input, firmware.enabled_lps());
     start_lps(capabilities, &input, &firmware);
     let facts = FACTS.set(Facts {

@@ -27,24 +27,24 @@ unsafe extern "C" {
     static trampoline_end: u8;
 }
 
-/// Starts every LP of `apic_ids` but the calling one, up to what the options allow. One that does not answer is left out.
+/// Starts every LP of `apic_ids` but the calling one. The machine is refused if one does not answer.
 pub fn start_others(input: &Input, apic_ids: impl Iterator<Item = u32>) {
-    let limit = input.options.lps.map_or(lp::MAX_LPS, |lps| lps as usize);
-    let Some(page) = trampoline_page(input) else {
-        log!(Level::Error, "no free page below 1 MiB to start other LPs from; they stay off");
+    let own = lp::current().apic_id;
+    let mut others = apic_ids.filter(|&id| id != own).peekable();
+    if others.peek().is_none() {
         return;
+    }
+    let Some(page) = trampoline_page(input) else {
+        crash::refuse(format_args!(
+            "no free page below 1 MiB to start other LPs from; lps=1 leaves them out"
+        ));
     };
     if let Some(types) = MemoryTypes::read() {
         MEMORY_TYPES.set(types);
     }
-    let own = lp::current().apic_id;
     let mut saved = [0u8; PAGE as usize];
     phys::read(page, &mut saved);
-    for apic_id in apic_ids.filter(|&id| id != own) {
-        if lp::count() as usize >= limit {
-            log!(Level::Info, "the LP with APIC id {apic_id} stays off (at most {limit})");
-            continue;
-        }
+    for apic_id in others {
         // The far jump is patched in place, so every start gets a fresh copy.
         phys::write(page, trampoline());
         start(apic_id, page);

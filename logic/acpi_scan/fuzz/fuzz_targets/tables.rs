@@ -1,7 +1,7 @@
 //! Firmware whose tables have sound headers and checksums, random contents, and some damage.
 #![no_main]
 
-use acpi_scan::{Acpi, RsdpHints, hide_table};
+use acpi_scan::{Acpi, Edit, RsdpHints, hide_processors, hide_table};
 use boot_plan::{OutOfRange, PhysRead};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
@@ -126,6 +126,15 @@ fuzz_target!(|input: Input| {
     };
     for table in &acpi.tables {
         let before = sum(&ram, table.address, table.length);
+        let mut edits = Vec::new();
+        let hidden = hide_processors(table.address, |id| id % 2 == 0, &ram, |it| edits.push(it));
+        let inside = |at| table.range().start <= at && at < table.range().end;
+        assert!(edits.iter().all(|edit| inside(edit.address)));
+        if hidden.is_ok() {
+            // Entries cannot overlap, so no byte is changed twice; not even the checksum, which is before them.
+            let change = |sum: u8, edit: &Edit| sum.wrapping_sub(edit.old).wrapping_add(edit.new);
+            assert_eq!(edits.iter().fold(0, change), 0);
+        }
         // Hiding another table may have changed this one's header where the two overlap.
         let Ok(edits) = hide_table(table.address, &ram) else { continue };
         for edit in edits {

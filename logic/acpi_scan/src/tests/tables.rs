@@ -1,7 +1,7 @@
 use super::{LP_0, Ram, TABLES, firmware, madt, scan, table};
 use crate::{
     Fault, LogicalProcessor, MAX_LPS, Nmi, NmiInput, Override, Register, Reset, ScanError,
-    TableFault, hide_table,
+    TableFault, hide_processors, hide_table,
 };
 use acpidefs::fadt::{Fadt, LENGTH_1_0, flags};
 use acpidefs::gas::{GenericAddress, space};
@@ -238,4 +238,48 @@ fn a_second_scan_starts_afresh() {
     let mut acpi = scan(&ram).unwrap();
     acpi.scan(&crate::RsdpHints::default(), &ram).unwrap();
     assert_eq!((acpi.tables.len(), acpi.madt.lps.len()), (2, 1));
+}
+
+#[test]
+fn hidden_processors_are_gone_and_the_others_stay() {
+    let entries: [&[u8]; 6] = [
+        &LP_0,
+        &[0, 8, 2, 1, 1, 0, 0, 0],
+        &[0, 8, 3, 2, 2, 0, 0, 0], // may be plugged in
+        &[1, 12, 7, 0, 0, 0, 0xC0, 0xFE, 24, 0, 0, 0],
+        &[9, 16, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0], // the second again
+        &[9, 16, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0], // x2APIC 256
+    ];
+    let mut ram = firmware(&[madt(&entries)]);
+    let mut edits = Vec::new();
+    hide_processors(TABLES, |id| id == 0 || id == 256, &ram, |edit| edits.push(edit)).unwrap();
+    for edit in edits {
+        assert_eq!(ram.0[edit.address as usize], edit.old);
+        ram.0[edit.address as usize] = edit.new;
+    }
+    // The scan checks the sum.
+    let acpi = scan(&ram).unwrap();
+    let ids: Vec<_> = acpi.madt.lps.iter().map(|lp| lp.apic_id).collect();
+    assert_eq!(ids, [0, 256]);
+    assert_eq!(acpi.madt.io_apics.len(), 1);
+    let bytes = &ram.0[TABLES as usize..];
+    assert_eq!(bytes[52..60], [0, 8, 2, 0xFF, 0, 0, 0, 0]);
+    assert_eq!(bytes[60..68], [0, 8, 3, 0xFF, 0, 0, 0, 0]);
+    assert_eq!(bytes[80..96], [9, 16, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 2, 0, 0, 0]);
+}
+
+#[test]
+fn kept_processors_are_the_first_in_the_list_and_the_one_that_boots() {
+    let entry = |id: u8| [0, 8, id, id, 1, 0, 0, 0];
+    let entries = [0, 1, 2, 3].map(entry);
+    let entries: Vec<_> = entries.iter().map(|entry| &entry[..]).collect();
+    let kept = |limit, first| {
+        let mut acpi = scan(&firmware(&[madt(&entries)])).unwrap();
+        acpi.madt.keep_lps(limit, first);
+        acpi.madt.enabled_lps().map(|lp| lp.apic_id).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(1, 0), [0]);
+    assert_eq!(kept(2, 3), [0, 3]);
+    assert_eq!(kept(0, 2), [2]);
+    assert_eq!(kept(9, 1), [0, 1, 2, 3]);
 }
