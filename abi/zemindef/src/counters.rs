@@ -80,6 +80,10 @@ counters! {
     EventRingPosts, "synic.ring-posts", "Entries put into the parent's event ring";
     EventRingDrops, "synic.ring-drops", "Entries that found the parent's event ring full";
     LogDropped, "log.dropped", "Log lines withheld by rate limiting";
+    Preemptions, "sched.preemptions", "Times a VP lost the LP to another before its slice was over";
+    Steals, "sched.steals", "Children's VPs fetched from other LPs";
+    GuestTime, "time.guest-us", "Microseconds in guests";
+    IdleTime, "time.idle-us", "Microseconds with nothing to run";
 }
 
 const _: () = assert!(Counter::COUNT <= crate::property::COUNTERS_MAX);

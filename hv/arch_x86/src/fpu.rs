@@ -39,6 +39,18 @@ pub unsafe fn restore(area: &Area, mask: u64) {
     };
 }
 
+/// XMM0 to XMM5 as the guest left them: low and high half of each.
+pub fn xmm_head() -> [[u64; 2]; 6] {
+    let mut values = [[0u64; 2]; 6];
+    // SAFETY: six stores of 16 bytes each into the array, which is large enough; SSE is always on in 64-bit mode.
+    unsafe {
+        asm!("movups [{0}], xmm0", "movups [{0} + 16], xmm1", "movups [{0} + 32], xmm2",
+             "movups [{0} + 48], xmm3", "movups [{0} + 64], xmm4", "movups [{0} + 80], xmm5",
+             in(reg) values.as_mut_ptr(), options(nostack));
+    }
+    values
+}
+
 /// The breakpoint address registers DR0 to DR3.
 pub fn breakpoints() -> [u64; 4] {
     let (a, b, c, d): (u64, u64, u64, u64);

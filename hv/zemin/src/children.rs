@@ -144,6 +144,9 @@ pub fn finalize(partition: &Partition) -> Result<(), HvStatus> {
     let map = partition.map().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
     partition.vps().for_each(|vp| crate::vps::destroy(partition, vp));
     partition.free_overlays();
+    partition
+        .port_book
+        .clear(&partition.pool, |port| crate::hypercalls::sever_port(partition, &port));
     partition.advance(Stage::Active, Stage::Finalized);
     map.destroy(&mut ChildFrames(partition));
     Ok(())

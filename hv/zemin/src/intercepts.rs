@@ -7,11 +7,12 @@
 use crate::lp::{self, Lp, MAX_CHILD_VPS};
 use crate::mem::phys;
 use crate::vp::{INTERCEPT, State, Vp};
-use arch_x86::vcpu::{Segment, SegmentName, SystemReg};
+use arch_x86::vcpu::{Reg, Segment, SegmentName, SystemReg};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use hvdef::VpIndex;
 use hvdef::message::{
-    AccessType, ExecutionState, InstructionInfo, InterceptHeader, Message, MessageType,
+    AccessType, ApicEoi, ExecutionState, HypercallIntercept, InstructionInfo, InterceptHeader,
+    Message, MessageType, SintDeliverable,
 };
 use hvdef::register::{InterruptState, PendingInterruption, SegmentAttributes, SegmentRegister};
 use hvdef::vp::{DirtyClasses, InterruptVectors, REGISTER_PAGE_VERSION, RegisterPage};
@@ -49,6 +50,16 @@ pub fn retract(number: u32) {
     }
 }
 
+/// The VP with this number.
+pub fn by_number(number: u32) -> Option<&'static Vp> {
+    let pointer = VPS.get(number as usize)?.load(Ordering::Acquire);
+    if pointer.is_null() || pointer == core::ptr::dangling_mut() {
+        return None;
+    }
+    // SAFETY: a VP leaves the table before its page is given up, and the queues forget it before that.
+    Some(unsafe { &*pointer })
+}
+
 /// The message for the parent's driver that an entry of its queue stands for.
 pub fn root_message(entry: RootMessage) -> Option<Message> {
     match entry {
@@ -56,12 +67,7 @@ pub fn root_message(entry: RootMessage) -> Option<Message> {
             Message::new(MessageType::SYNIC_SINT_INTERCEPT, 0, u32::from(sint).as_bytes())
         }
         RootMessage::Intercept(number) => {
-            let pointer = VPS.get(number)?.load(Ordering::Acquire);
-            if pointer.is_null() || pointer == core::ptr::dangling_mut() {
-                return None;
-            }
-            // SAFETY: a VP leaves the table before its page is given up, and the queues forget it before that.
-            let vp = unsafe { &*pointer };
+            let vp = by_number(number as u32)?;
             Message::new(MessageType::OPAQUE_INTERCEPT, vp.partition.id.0, vp.index.as_bytes())
         }
     }
@@ -86,12 +92,45 @@ pub fn raise<T: IntoBytes + Immutable>(
         phys::write(registers, register_page(state).as_bytes());
     }
     vp.suspend(INTERCEPT);
-    // The LP's own parent VP, if that listens: the parent may have taken some of its processors out of use.
-    let listens = |lp: &&Lp| lp.takes_messages.load(Ordering::Acquire);
-    let target =
-        Some(lp).filter(listens).or_else(|| lp::all().find(|lp| listens(&&**lp))).unwrap_or(lp);
+    let target = lp::listening(lp);
     target.root_queue.push_intercept(vp.number as usize);
     target.kick();
+}
+
+/// Stops the VP at a hypercall that its parent is to serve.
+pub fn raise_hypercall(lp: &Lp, vp: &Vp, state: &mut State) {
+    let reg = |reg| state.vcpu.reg(reg);
+    let payload = HypercallIntercept {
+        header: header(vp, state, 3, AccessType::EXECUTE),
+        rax: reg(Reg::Rax),
+        rbx: reg(Reg::Rbx),
+        rcx: reg(Reg::Rcx),
+        rdx: reg(Reg::Rdx),
+        r8: reg(Reg::R8),
+        rsi: reg(Reg::Rsi),
+        rdi: reg(Reg::Rdi),
+        xmm: state.xmm_head(),
+        flags: 0,
+        reserved: 0,
+    };
+    raise(lp, vp, state, MessageType::HYPERCALL_INTERCEPT, &payload);
+}
+
+/// Stops the VP to tell that slots became free for which the parent waits.
+pub fn raise_deliverable(lp: &Lp, vp: &Vp, state: &mut State, sints: u16) {
+    let payload = SintDeliverable {
+        header: header(vp, state, 0, AccessType::READ),
+        deliverable_sints: sints,
+        reserved_42: 0,
+        reserved_44: 0,
+    };
+    raise(lp, vp, state, MessageType::SYNIC_SINT_DELIVERABLE, &payload);
+}
+
+/// Stops the VP to tell that a level-triggered interrupt has ended.
+pub fn raise_eoi(lp: &Lp, vp: &Vp, state: &mut State, vector: u8) {
+    let payload = ApicEoi { vp_index: VpIndex(vp.index), vector: vector.into() };
+    raise(lp, vp, state, MessageType::X64_APIC_EOI, &payload);
 }
 
 /// The part that most intercepts begin with.

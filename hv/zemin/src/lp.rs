@@ -3,58 +3,23 @@
 
 use crate::mem::{frames, space};
 use crate::sync::SpinLock;
+use crate::time;
 use crate::vp::Vp;
 use arch_x86::tables::{IST_DOUBLE_FAULT, IST_NMI, LpTables};
 use arch_x86::vcpu::LpContext;
 use arch_x86::{cpu, msr};
 use core::cell::{Cell, RefCell, UnsafeCell};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use hvdef::LpIndex;
 use synic::RootQueue;
+use vp_sched::RunQueue;
 use zemindef::counters::Counter;
 
 /// Most LPs this build handles; further ones stay off.
 pub const MAX_LPS: usize = 64;
 
-/// Most VPs of children on one LP.
-pub const CHILDREN_MAX: usize = 128;
 /// Most VPs of children on the machine.
 pub const MAX_CHILD_VPS: usize = 1024;
-
-/// The VPs of children that live on an LP, and whose turn it is.
-pub struct Children {
-    vps: [Option<&'static Vp>; CHILDREN_MAX],
-    next: usize,
-}
-
-impl Children {
-    /// Adds a VP. `false` if there are too many.
-    pub fn add(&mut self, vp: &'static Vp) -> bool {
-        let slot = self.vps.iter_mut().find(|slot| slot.is_none());
-        slot.is_some_and(|slot| slot.replace(vp).is_none())
-    }
-
-    /// Takes a VP out.
-    pub fn remove(&mut self, vp: &Vp) {
-        for slot in &mut self.vps {
-            if slot.is_some_and(|there| core::ptr::eq(there, vp)) {
-                *slot = None;
-            }
-        }
-    }
-
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &'static Vp> + '_ {
-        self.vps.iter().flatten().copied()
-    }
-
-    /// The VPs in the order of their turns. The first one taken moves the turn on.
-    pub fn in_turn(&mut self) -> impl Iterator<Item = &'static Vp> + '_ {
-        let start = self.next;
-        self.next = (start + 1) % CHILDREN_MAX;
-        (0..CHILDREN_MAX)
-            .filter_map(move |offset| *self.vps.get((start + offset) % CHILDREN_MAX)?)
-    }
-}
 
 /// State of one LP. Fields in cells are touched by the LP itself only; atomics by all.
 #[repr(C)]
@@ -67,12 +32,18 @@ pub struct Lp {
     pub apic_id: u32,
     /// The parent's VP that lives on this LP.
     pub root_vp: Cell<Option<&'static Vp>>,
-    /// VPs of children that live on this LP.
-    pub children: SpinLock<Children>,
+    /// The scheduler's queue of VPs that are at home here.
+    pub queue: SpinLock<RunQueue>,
+    /// The scheduler is to decide anew.
+    pub reschedule: AtomicBool,
+    /// Time-stamp counter value at which it does so in any case.
+    pub turn_end: Cell<u64>,
     /// The parent's VP on this LP can be sent messages: its SynIC is on.
     pub takes_messages: AtomicBool,
     /// Messages for the parent's VP on this LP that wait for its slot.
     pub root_queue: RootQueue<{ MAX_CHILD_VPS / 64 }>,
+    /// The event ring of the parent's VP on this LP.
+    pub ring: crate::ring::Ring,
     /// Time-stamp counter value the physical timer is set to fire at; `u64::MAX` while it is off.
     pub timer_deadline: Cell<u64>,
     /// Vectors of level-triggered device interrupts whose physical end-of-interrupt is still owed.
@@ -90,6 +61,8 @@ pub struct Lp {
     counters: [AtomicU64; Counter::COUNT],
     /// Time-stamp counter ticks spent in guests, for the run-time call.
     pub guest_ticks: AtomicU64,
+    /// Time-stamp counter ticks spent waiting with nothing to run.
+    pub idle_ticks: AtomicU64,
     context: RefCell<LpContext>,
     tables: UnsafeCell<LpTables>,
 }
@@ -114,9 +87,12 @@ pub fn create(apic_id: u32) -> Option<&'static Lp> {
         index,
         apic_id,
         root_vp: Cell::new(None),
-        children: SpinLock::new(Children { vps: [None; CHILDREN_MAX], next: 0 }),
+        queue: SpinLock::new(RunQueue::new(LpIndex(index))),
+        reschedule: AtomicBool::new(false),
+        turn_end: Cell::new(u64::MAX),
         takes_messages: AtomicBool::new(false),
         root_queue: RootQueue::new(),
+        ring: crate::ring::Ring::new(),
         timer_deadline: Cell::new(u64::MAX),
         owed_eoi: Cell::new([0; 4]),
         attention: AtomicBool::new(false),
@@ -126,6 +102,7 @@ pub fn create(apic_id: u32) -> Option<&'static Lp> {
         stats_due: Cell::new(0),
         counters: [const { AtomicU64::new(0) }; Counter::COUNT],
         guest_ticks: AtomicU64::new(0),
+        idle_ticks: AtomicU64::new(0),
         context: RefCell::new(LpContext::new()),
         tables: UnsafeCell::new(tables),
     };
@@ -152,6 +129,13 @@ pub fn get(index: u32) -> Option<&'static Lp> {
 /// All LPs.
 pub fn all() -> impl Iterator<Item = &'static Lp> {
     (0..count()).filter_map(get)
+}
+
+/// An LP whose parent VP takes messages: `preferred` if that one does. The parent may have taken some of its processors
+/// out of use.
+pub fn listening(preferred: &Lp) -> &Lp {
+    let listens = |lp: &&Lp| lp.takes_messages.load(Ordering::Acquire);
+    Some(preferred).filter(listens).or_else(|| all().find(listens)).unwrap_or(preferred)
 }
 
 /// The calling LP. Valid once [`Lp::adopt`] has run on it.
@@ -200,7 +184,36 @@ impl Lp {
 
     /// A counter's value by number.
     pub fn counter(&self, index: usize) -> u64 {
+        let us = |ticks: &AtomicU64| time::ticks_to_100ns(ticks.load(Ordering::Relaxed)) / 10;
+        match Counter::from_index(index) {
+            Some(Counter::GuestTime) => return us(&self.guest_ticks),
+            Some(Counter::IdleTime) => return us(&self.idle_ticks),
+            _ => {}
+        }
         self.counters.get(index).map_or(0, |value| value.load(Ordering::Relaxed))
+    }
+
+    /// Adds to the time spent waiting. Own LP only.
+    pub fn add_idle(&self, ticks: u64) {
+        let idle = self.idle_ticks.load(Ordering::Relaxed).wrapping_add(ticks);
+        self.idle_ticks.store(idle, Ordering::Relaxed);
+    }
+
+    /// Whether something may have changed since the last time. Own LP only.
+    #[inline]
+    pub fn take_attention(&self) -> bool {
+        self.attention.load(Ordering::Relaxed) && self.attention.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether the scheduler has to decide anew at time-stamp counter value `now`. Own LP only.
+    pub fn is_turn_over(&self, now: u64) -> bool {
+        self.reschedule.load(Ordering::Relaxed) || now >= self.turn_end.get()
+    }
+
+    /// Makes the LP's scheduler decide anew.
+    pub fn ask_to_reschedule(&self) {
+        self.reschedule.store(true, Ordering::Relaxed);
+        self.kick();
     }
 
     /// Makes the LP leave its guest, or its idle wait, and look at its VPs.

@@ -45,9 +45,14 @@ mod lp;
 #[cfg(target_os = "none")]
 mod mem;
 #[cfg(target_os = "none")]
+mod page_slots;
 mod partition;
+mod ports;
+mod ring;
 #[cfg(target_os = "none")]
 mod run;
+#[cfg(target_os = "none")]
+mod sched;
 #[cfg(target_os = "none")]
 mod sync;
 #[cfg(target_os = "none")]

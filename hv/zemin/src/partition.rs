@@ -3,14 +3,17 @@
 use crate::deposits::PagePool;
 use crate::mem::frames::PoolFrames;
 use crate::mem::{PAGE, phys};
+use crate::ports::PortBook;
 use crate::sync::{Once, SpinLock};
 use crate::vp::Vp;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use guest_map::GuestMap;
 use hvdef::cpuid::PartitionPrivileges;
+use hvdef::hypercall::intercept::InterceptType;
 use hvdef::{Gpa, PartitionId};
 use hypercall::Privileges;
 use page_table::{Table, flags};
+use vp_sched::{Role, Share};
 
 /// The parent's partition id.
 pub const ROOT_ID: PartitionId = PartitionId(1);
@@ -46,6 +49,8 @@ pub struct Partition {
     pub users: AtomicU32,
     /// Memory the parent deposited for it.
     pub pool: SpinLock<PagePool>,
+    /// What its VPs are entitled to.
+    pub share: Share,
     /// Synthetic processor features that the parent chose for it.
     pub synthetic_features: AtomicU64,
     /// MSRs that nobody knows read zero and ignore writes, instead of raising #GP.
@@ -59,6 +64,10 @@ pub struct Partition {
     pub tracks_writes: AtomicBool,
     /// Held by whoever changes the second-level tables.
     pub slat_lock: SpinLock<()>,
+    /// Its ports, and the connections and doorbells it has.
+    pub port_book: PortBook,
+    /// Kinds of events that its parent wants to see, by number of the intercept type.
+    installed: AtomicU32,
     /// The guest's own identification, MSR 0x40000000.
     pub guest_os_id: AtomicU64,
     /// The hypercall MSR, 0x40000001.
@@ -128,6 +137,7 @@ impl Partition {
             stage: AtomicU8::new(Stage::Created as u8),
             users: AtomicU32::new(0),
             pool: SpinLock::new(PagePool::new()),
+            share: Share::new(if is_root { Role::Parent } else { Role::Child }),
             synthetic_features: AtomicU64::new(0),
             ignores_unknown_msrs: AtomicBool::new(false),
             frozen: AtomicBool::new(false),
@@ -135,6 +145,8 @@ impl Partition {
             map: Once::new(),
             tracks_writes: AtomicBool::new(false),
             slat_lock: SpinLock::new(()),
+            port_book: PortBook::new(),
+            installed: AtomicU32::new(0),
             guest_os_id: AtomicU64::new(0),
             hypercall_msr: AtomicU64::new(0),
             reference_tsc_msr: AtomicU64::new(0),
@@ -169,6 +181,22 @@ impl Partition {
             .is_ok()
     }
 
+    /// Whether the parent wants to see events of this kind.
+    pub fn intercepts(&self, kind: InterceptType) -> bool {
+        let bit = 1u32.checked_shl(kind.0).unwrap_or(0);
+        self.installed.load(Ordering::Relaxed) & bit != 0
+    }
+
+    /// The parent wants to see events of this kind, or does not any more.
+    pub fn install_intercept(&self, kind: InterceptType, wanted: bool) {
+        let bit = 1u32.checked_shl(kind.0).unwrap_or(0);
+        if wanted {
+            self.installed.fetch_or(bit, Ordering::Relaxed);
+        } else {
+            self.installed.fetch_and(!bit, Ordering::Relaxed);
+        }
+    }
+
     /// Whether its VPs have to wait.
     pub fn is_frozen(&self) -> bool {
         self.frozen.load(Ordering::Relaxed)
@@ -177,7 +205,7 @@ impl Partition {
     /// Stops all VPs, or lets them go on.
     pub fn freeze(&self, frozen: bool) {
         self.frozen.store(frozen, Ordering::Relaxed);
-        self.vps().for_each(|vp| vp.lp.kick());
+        self.vps().for_each(|vp| vp.on_freeze(frozen));
     }
 
     /// Gives the partition its second-level tables.

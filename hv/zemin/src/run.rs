@@ -1,21 +1,24 @@
 //! The run loop: what every LP does, for ever.
 //!
 //! ```text
-//!   ┌─> absorb what was posted ─> fire due timers ─> VP runnable? ──no──> wait for an interrupt ─┐
-//!   │                                                   │ yes                                   │
-//!   │                                   deliver a pending interrupt                             │
-//!   │                                                   │                                       │
-//!   └── handle the exit <────────────────────────── run the guest                              │
-//!   └───────────────────────────────────────────────────────────────────────────────────────────┘
+//!   ┌─> what was posted to the parent's VP ─> who runs now, until when? ──nobody──> wait for an interrupt ─┐
+//!   │                                                   │                                                  │
+//!   │                  ┌───────────────────────> attention? ── turn over, or nothing to do ──┐             │
+//!   │                  │                                │                                     │             │
+//!   │                  │                    deliver a pending interrupt                       │             │
+//!   │                  │                                │                                     │             │
+//!   │                  └─── handle the exit <──── run the guest                               │             │
+//!   └─────────────────────────────────────────────────────────────────────────────────────────┴─────────────┘
 //! ```
 //!
 //! An exit that needs no attention (CPUID, most MSRs) goes straight from its handler back into the guest.
-#![expect(unsafe_code, reason = "owns the VP of this LP; opens interrupt windows")]
+#![expect(unsafe_code, reason = "owns the parent's VP of this LP; opens interrupt windows")]
 
 use crate::exit;
 use crate::hypercalls;
 use crate::interrupts;
 use crate::lp::{self, Lp};
+use crate::sched::{self, Next};
 use crate::time;
 use crate::vp::{Activity, Owned, State, Vp};
 use arch_x86::cpu;
@@ -23,105 +26,154 @@ use arch_x86::vcpu::LpContext;
 use core::sync::atomic::Ordering;
 use zemindef::counters::Counter;
 
-/// Longest turn of a child's VP while others wait, in 100 ns.
-const SLICE: u64 = 50_000;
+/// The parent's VP of an LP, which only that LP's run loop touches.
+struct Root {
+    vp: &'static Vp,
+    state: &'static mut State,
+}
 
-/// Runs the calling LP's VPs: the parent's when it has something to do, else the children's in turn.
+/// How a turn of a VP ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The scheduler is to decide anew; the VP could go on.
+    Over,
+    /// The VP has nothing to do, or is wanted stopped.
+    Stops,
+}
+
+/// Runs the VPs that the scheduler gives the calling LP.
 pub fn run() -> ! {
     let lp = lp::current();
-    let root = lp.root_vp.get().expect("boot gives every LP its VP");
+    let vp = lp.root_vp.get().expect("boot gives every LP its VP");
     // SAFETY: this is the LP's run loop, and it never returns.
-    let state = unsafe { root.state() };
+    let mut root = Root { vp, state: unsafe { vp.state() } };
     let mut context = lp.context();
+    // What boot left in the registers is the state that the first VP starts with.
+    root.state.on_lp = true;
     lp.attention.store(true, Ordering::Relaxed);
     loop {
-        attend(lp, root, state);
-        if state.activity != Activity::Running && !wake(lp, state) {
-            match next_child(lp) {
-                Some((vp, child)) => run_child(lp, root, state, vp, child, &mut context),
-                None => idle(lp, &mut context),
+        if lp.take_attention() {
+            root.attend(lp);
+        }
+        match sched::decide(lp) {
+            Next::Parent => run_root(lp, &mut root, &mut context),
+            Next::Child(vp) => run_child(lp, &mut root, vp, &mut context),
+            Next::Idle => idle(lp, &root, &mut context),
+        }
+    }
+}
+
+impl Root {
+    /// Takes in what happened while the VP was not running, and tells the scheduler if it has something to do now.
+    fn attend(&mut self, lp: &Lp) {
+        let now = self.take_in(lp);
+        hypercalls::refresh_stats(lp, time::reference_at(now));
+        self.state.settle_skipped_eoi();
+        if self.vp.is_blocked() {
+            if wake(lp, self.state) {
+                sched::wake(self.vp);
+            }
+        } else if self.state.reevaluate && self.state.has_interrupt() {
+            // It waits among the others: an interrupt brings it to the front for a moment.
+            sched::wake(self.vp);
+        }
+    }
+
+    /// Posted interrupts, requests, timers, messages. The time-stamp counter's value.
+    #[inline]
+    fn take_in(&mut self, lp: &Lp) -> u64 {
+        let now = take_in(self.vp, self.state);
+        self.state.pump_root_queue(lp);
+        now
+    }
+}
+
+/// A turn of the parent's VP.
+fn run_root(lp: &'static Lp, root: &mut Root, context: &mut LpContext) {
+    if !root.state.on_lp {
+        root.state.load_extended();
+    }
+    update_timer(lp, root.state);
+    loop {
+        if lp.take_attention() {
+            let now = root.take_in(lp);
+            update_timer(lp, root.state);
+            hypercalls::refresh_stats(lp, time::reference_at(now));
+            if lp.is_turn_over(now) {
+                return;
+            }
+        }
+        if root.state.activity != Activity::Running && !wake(lp, root.state) {
+            // Its timers are this loop's business, also while it is blocked; so is all that is posted to it.
+            if sched::block(lp, u64::MAX) {
+                return;
             }
             continue;
         }
-        if state.reevaluate {
-            state.deliver_pending(lp);
+        if root.state.reevaluate {
+            root.state.deliver_pending(lp);
         }
-        enter(lp, root, state, &mut context);
+        enter(lp, root.vp, root.state, context);
     }
 }
 
-/// Takes in what happened meanwhile: posted interrupts, requests, timers.
-#[inline]
-fn attend(lp: &Lp, root: &Vp, state: &mut State) {
-    if lp.attention.load(Ordering::Relaxed) {
-        lp.attention.swap(false, Ordering::AcqRel);
-        root.absorb(state);
-        expire_timers(lp, state);
-        state.pump_root_queue(lp);
-        attend_children(lp);
-    }
-}
-
-/// The same for children's VPs that are not running.
-fn attend_children(lp: &Lp) {
-    let children = lp.children.lock();
-    for vp in children.iter() {
-        if let Some(mut state) = vp.try_own() {
-            vp.absorb(&mut state);
-            expire_timers(lp, &mut state);
-        }
-    }
-}
-
-/// The next child's VP that can run, taken.
-fn next_child(lp: &Lp) -> Option<(&'static Vp, Owned<'static>)> {
-    let mut children = lp.children.lock();
-    let mut turn = children.in_turn();
-    turn.find_map(|vp| {
-        let mut state = vp.try_own().filter(|_| !vp.is_wanted_stopped())?;
-        let runs = state.activity == Activity::Running || wake(lp, &mut state);
-        runs.then_some((vp, state))
-    })
-}
-
-/// A child's turn on the LP: until the parent has something to do, it stops, or its time is over.
-fn run_child(
-    lp: &'static Lp,
-    root: &'static Vp,
-    root_state: &mut State,
-    vp: &'static Vp,
-    mut state: Owned<'static>,
-    context: &mut LpContext,
-) {
+/// A turn of a child's VP.
+fn run_child(lp: &'static Lp, root: &mut Root, vp: &'static Vp, context: &mut LpContext) {
     lp.count(Counter::WorldSwitches);
-    root_state.save_extended();
-    state.load_extended();
-    let end = time::tsc_at(time::now() + SLICE);
-    interrupts::set_timer(lp, end);
+    lp.turn_end.set(lp.turn_end.get().min(root.state.next_deadline()));
     loop {
-        if lp.attention.load(Ordering::Relaxed) {
-            attend(lp, root, root_state);
-            vp.absorb(&mut state);
-            expire_timers(lp, &mut state);
-            root_state.settle_skipped_eoi();
-            if root_state.is_runnable() || cpu::rdtsc() >= end {
-                break;
+        let mut deadline = u64::MAX;
+        // Before the look at who wants it stopped: who comes later sees that the VP is taken.
+        let taken = vp.try_own();
+        if let (Some(mut state), false) = (taken, vp.is_wanted_stopped()) {
+            if root.state.on_lp {
+                root.state.save_extended();
+            }
+            state.load_extended();
+            let end = child_turn(lp, root, vp, &mut state, context);
+            state.save_extended();
+            if end == End::Over {
+                return;
+            }
+            deadline = if vp.suspended() == 0 { state.next_deadline() } else { u64::MAX };
+        } else if !vp.is_wanted_stopped() {
+            // The LP it comes from has not quite let go of it.
+            cpu::pause();
+            continue;
+        }
+        // The VP's state is free here: whoever wakes it from now on can have it.
+        if sched::block(lp, deadline) {
+            return;
+        }
+    }
+}
+
+fn child_turn(
+    lp: &'static Lp,
+    root: &mut Root,
+    vp: &'static Vp,
+    state: &mut Owned<'static>,
+    context: &mut LpContext,
+) -> End {
+    take_in(vp, state);
+    update_timer(lp, state);
+    loop {
+        if lp.take_attention() {
+            root.attend(lp);
+            let now = take_in(vp, state);
+            update_timer(lp, state);
+            if lp.is_turn_over(now) {
+                return End::Over;
             }
         }
-        let stops =
-            vp.is_wanted_stopped() || state.activity != Activity::Running && !wake(lp, &mut state);
-        if stops || root_state.is_runnable() {
-            break;
+        if vp.is_wanted_stopped() || state.activity != Activity::Running && !wake(lp, state) {
+            return End::Stops;
         }
         if state.reevaluate {
             state.deliver_pending(lp);
         }
-        enter(lp, vp, &mut state, context);
+        enter(lp, vp, state, context);
     }
-    state.save_extended();
-    root_state.load_extended();
-    // Another look at everything that waits: this VP's own turn may have made some of it ready.
-    lp.attention.store(true, Ordering::Relaxed);
 }
 
 /// One turn in the guest and what it exited for.
@@ -136,19 +188,18 @@ fn enter(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &mut LpCo
     exit::handle(lp, vp, state, context, exit);
 }
 
-/// Fires what is due and sets the physical timer for what is next.
-fn expire_timers(lp: &Lp, state: &mut State) {
+/// Takes in what was posted to a VP and fires its timers that are due. The time-stamp counter's value.
+fn take_in(vp: &Vp, state: &mut State) -> u64 {
+    vp.absorb(state);
     let now = cpu::rdtsc();
     state.expire_apic_timer(now);
     state.expire_synthetic_timers(now);
-    update_timer(lp, state);
-    hypercalls::refresh_stats(lp, time::reference_at(now));
+    now
 }
 
-/// Sets the physical timer to the VP's next deadline.
+/// Sets the physical timer to what comes first: a timer of the VP that runs, or the end of its turn.
 pub fn update_timer(lp: &Lp, state: &State) {
-    let apic = state.apic.timer_deadline().unwrap_or(u64::MAX);
-    interrupts::set_timer(lp, apic.min(state.next_synthetic_deadline()));
+    interrupts::set_timer(lp, lp.turn_end.get().min(state.next_deadline()));
 }
 
 /// Resumes a halted VP that has a reason to. Whether it runs now.
@@ -164,11 +215,14 @@ fn wake(lp: &Lp, state: &mut State) -> bool {
 }
 
 /// Waits for an interrupt, unless something arrived meanwhile.
-fn idle(lp: &Lp, context: &mut LpContext) {
+fn idle(lp: &Lp, root: &Root, context: &mut LpContext) {
+    interrupts::set_timer(lp, lp.turn_end.get().min(root.state.next_deadline()));
     if !lp.attention.load(Ordering::Acquire) {
         lp.count(Counter::IdleEntries);
+        let start = cpu::rdtsc();
         // SAFETY: the interrupt table is loaded and no lock is held.
         unsafe { context.idle() };
+        lp.add_idle(cpu::rdtsc().wrapping_sub(start));
         lp.attention.store(true, Ordering::Relaxed);
     }
 }

@@ -4,14 +4,19 @@
 //! request, then a kick. Posting is all that an interrupt handler or another LP ever does to a VP.
 #![expect(unsafe_code, reason = "state owned by one LP at a time")]
 
-use crate::lp::Lp;
+use crate::exit::synic::SynicView;
+use crate::lp::{self, Lp};
 use crate::mem::phys;
 use crate::partition::Partition;
+use crate::sched;
+use crate::sync::SpinLock;
 use arch_x86::fpu;
 use arch_x86::vcpu::{Event, SystemReg, Vcpu};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use hvdef::register::RegisterValue;
 use lapic::{Address, Apic, Delivery, DeliveryMode, ResetKind};
+use vp_sched::Entity;
 use zemindef::counters::Counter;
 
 /// What another LP, or an interrupt handler, asks of a VP. Bits of [`Vp::requests`].
@@ -26,6 +31,8 @@ pub enum Request {
     Startup = 1 << 2,
     /// Drop all cached translations.
     FlushTranslations = 1 << 3,
+    /// Look whether a message slot is free for which the parent waits.
+    Deliverable = 1 << 4,
 }
 
 /// What a VP is doing when it is not running guest code.
@@ -49,8 +56,8 @@ pub struct Vp {
     pub apic_id: u32,
     /// The partition.
     pub partition: &'static Partition,
-    /// The LP it lives on.
-    pub lp: &'static Lp,
+    /// What the scheduler knows of it, the LP it is at home on among that.
+    pub entity: Entity,
     posted: [AtomicU64; 4],
     posted_level: [AtomicU64; 4],
     has_posted: AtomicBool,
@@ -72,6 +79,10 @@ pub struct Vp {
     pub intercept_page: AtomicU64,
     /// System address of the register page; 0 while it is not mapped.
     pub register_page: AtomicU64,
+    /// What others may do to a child's SynIC while the VP runs.
+    pub signals: SpinLock<SynicView>,
+    /// DELIVERABILITY_NOTIFICATIONS of a child: SINTs in bits 63:48.
+    pub wanted_slots: AtomicU64,
     state: UnsafeCell<State>,
 }
 
@@ -103,10 +114,14 @@ pub struct State {
     pub xcr0: u64,
     /// Something changed that may make an interrupt deliverable, or undeliverable.
     pub reevaluate: bool,
-    /// System address of the page with floating-point and vector state while the VP is not on its LP.
+    /// The registers that VMRUN does not switch are in the LP, not in memory.
+    pub on_lp: bool,
+    /// System address of the page with floating-point and vector state while it is not on an LP.
     pub extended: u64,
-    /// DR0 to DR3 while the VP is not on its LP.
+    /// DR0 to DR3 while they are not on an LP.
     pub breakpoints: [u64; 4],
+    /// Vector of a level-triggered interrupt that a child has ended and its parent is to hear of; 0 for none.
+    pub ended_level: u8,
     /// Synthetic interrupt controller.
     pub synic: crate::exit::synic::VpSynic,
 }
@@ -115,7 +130,7 @@ impl Vp {
     /// A VP in the power-on state: the first runs (once its registers are set), the others wait for a startup IPI.
     pub fn new(
         partition: &'static Partition,
-        lp: &'static Lp,
+        entity: Entity,
         index: u32,
         apic_id: u32,
         number: u32,
@@ -125,7 +140,7 @@ impl Vp {
             index,
             apic_id,
             partition,
-            lp,
+            entity,
             posted: [const { AtomicU64::new(0) }; 4],
             posted_level: [const { AtomicU64::new(0) }; 4],
             has_posted: AtomicBool::new(false),
@@ -139,6 +154,8 @@ impl Vp {
             pins: AtomicU32::new(0),
             intercept_page: AtomicU64::new(0),
             register_page: AtomicU64::new(0),
+            signals: SpinLock::new(SynicView::new()),
+            wanted_slots: AtomicU64::new(0),
             state: UnsafeCell::new(state),
         }
     }
@@ -148,14 +165,41 @@ impl Vp {
         let (word, bit) = (usize::from(vector / 64), 1 << (vector % 64));
         let set = if level { &self.posted_level } else { &self.posted };
         set[word].fetch_or(bit, Ordering::Relaxed);
-        self.has_posted.store(true, Ordering::Release);
-        self.lp.kick();
+        self.has_posted.store(true, Ordering::SeqCst);
+        self.alert();
+    }
+
+    /// The LP it is at home on: for ever for the parent's VPs, until it next waits for an LP for others.
+    pub fn lp(&self) -> &'static Lp {
+        lp::get(self.entity.home().0).expect("VPs are at home on LPs that exist")
+    }
+
+    /// The scheduler takes it for a VP with nothing to do. Exact on the home LP, else a hint.
+    pub fn is_blocked(&self) -> bool {
+        self.entity.state() == vp_sched::State::Blocked
+    }
+
+    /// Something was posted: the VP has to look at it before it next runs guest code, and soon.
+    fn alert(&self) {
+        if self.partition.is_root {
+            self.lp().kick();
+        } else if !self.is_wanted_stopped() {
+            sched::wake(self);
+        }
     }
 
     /// Posts a request.
     pub fn request(&self, request: Request) {
-        self.requests.fetch_or(request as u32, Ordering::Release);
-        self.lp.kick();
+        self.requests.fetch_or(request as u32, Ordering::SeqCst);
+        match request {
+            // A VP that is not on an LP has time until it is.
+            Request::FlushTranslations if self.number != 0 => {
+                if self.is_owned() {
+                    self.lp().kick();
+                }
+            }
+            _ => self.alert(),
+        }
     }
 
     /// What selects this VP's APIC.
@@ -178,10 +222,23 @@ impl Vp {
         self.suspend.fetch_or(reason, Ordering::SeqCst);
     }
 
-    /// Takes a reason away, and lets the LP see whether the VP runs now.
+    /// Takes a reason away, and lets the VP go on if there is no other.
     pub fn resume(&self, reason: u32) {
         self.suspend.fetch_and(!reason, Ordering::SeqCst);
-        self.lp.kick();
+        if self.wanted_slots.load(Ordering::Relaxed) != 0 {
+            // What could not be told while the VP was stopped.
+            self.requests.fetch_or(Request::Deliverable as u32, Ordering::Release);
+        }
+        self.alert();
+    }
+
+    /// The partition was frozen, or is no more.
+    pub fn on_freeze(&self, frozen: bool) {
+        if frozen {
+            self.lp().kick();
+        } else {
+            self.alert();
+        }
     }
 
     /// Whether the VP has to leave its LP.
@@ -204,11 +261,15 @@ impl Vp {
     /// Stops a child's VP and takes its state. It goes on when the guard goes.
     pub fn stop(&self) -> Owned<'_> {
         self.pins.fetch_add(1, Ordering::SeqCst);
-        self.lp.kick();
+        let mut kicked = None;
         loop {
             if let Some(mut owned) = self.try_own() {
                 owned.pinned = true;
                 return owned;
+            }
+            let home = self.entity.home();
+            if kicked.replace(home) != Some(home) {
+                self.lp().kick();
             }
             arch_x86::cpu::pause();
         }
@@ -268,6 +329,9 @@ impl Vp {
         if has(Request::Init) {
             state.reset();
         }
+        if has(Request::Deliverable) {
+            state.notify_deliverable(self);
+        }
         if has(Request::Startup) && state.activity == Activity::WaitForStartup {
             state.vcpu.start_at_page(self.startup_page.load(Ordering::Relaxed));
             state.activity = Activity::Running;
@@ -304,7 +368,7 @@ impl Drop for Owned<'_> {
         self.vp.owned.store(false, Ordering::SeqCst);
         if self.pinned {
             self.vp.pins.fetch_sub(1, Ordering::SeqCst);
-            self.vp.lp.kick();
+            self.vp.alert();
         }
     }
 }
@@ -338,16 +402,29 @@ impl State {
             return false;
         }
         self.xcr0 = value;
-        // SAFETY: CR4.OSXSAVE is set where XSAVE exists (`supported` is 0 otherwise); the combination was checked.
-        unsafe { arch_x86::cpu::xsetbv(value) };
+        if self.on_lp {
+            // SAFETY: CR4.OSXSAVE is set where XSAVE exists (`supported` is 0 otherwise); the combination was checked.
+            unsafe { arch_x86::cpu::xsetbv(value) };
+        }
         true
+    }
+
+    /// Whether an interrupt waits that the APIC would deliver.
+    pub fn has_interrupt(&self) -> bool {
+        self.nmi_pending || self.apic.pending().is_some()
+    }
+
+    /// Time-stamp counter value at which the next of its timers is due, `u64::MAX` for none.
+    pub fn next_deadline(&self) -> u64 {
+        let apic = self.apic.timer_deadline().unwrap_or(u64::MAX);
+        apic.min(self.next_synthetic_deadline())
     }
 
     /// Whether anything could make the VP run now.
     pub fn is_runnable(&self) -> bool {
         match self.activity {
             Activity::Running => true,
-            Activity::Halted => self.nmi_pending || self.apic.pending().is_some(),
+            Activity::Halted => self.has_interrupt(),
             Activity::WaitForStartup | Activity::Dead => false,
         }
     }
@@ -434,6 +511,7 @@ impl State {
 
     /// Puts the registers that VMRUN does not switch into memory: the LP turns to another VP.
     pub fn save_extended(&mut self) {
+        self.on_lp = false;
         let supported = supported_xcr0();
         self.breakpoints = fpu::breakpoints();
         if supported != 0 {
@@ -447,6 +525,7 @@ impl State {
 
     /// Loads them again.
     pub fn load_extended(&mut self) {
+        self.on_lp = true;
         let supported = supported_xcr0();
         fpu::set_breakpoints(self.breakpoints);
         if supported != 0 {
@@ -457,6 +536,11 @@ impl State {
                 arch_x86::cpu::xsetbv(self.xcr0);
             }
         }
+    }
+
+    /// XMM0 to XMM5 of a VP that has just left its guest: they are still in the LP.
+    pub fn xmm_head(&self) -> [RegisterValue; 6] {
+        fpu::xmm_head().map(|[low, high]| RegisterValue { low, high })
     }
 
     /// A system register that only the vCPU knows; short form.

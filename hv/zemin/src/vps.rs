@@ -6,6 +6,7 @@ use crate::intercepts;
 use crate::lp;
 use crate::mem::{IMAGE_OFFSET, PAGE, phys};
 use crate::partition::Partition;
+use crate::sched;
 use crate::sync::SpinLock;
 use crate::vp::{Activity, EXPLICIT, State, Vp};
 use arch_x86::vcpu::{PermissionMaps, Vcpu};
@@ -60,8 +61,10 @@ pub fn create(partition: &Partition, index: u32) -> Result<(), HvStatus> {
         eoi_skippable: false,
         xcr0: 1,
         reevaluate: false,
+        on_lp: false,
         extended,
         breakpoints: [0; 4],
+        ended_level: 0,
         synic: VpSynic::for_child(),
     };
     // SAFETY: the partition outlives its VPs: it is deleted only after it was finalized, which ends them.
@@ -69,12 +72,13 @@ pub fn create(partition: &Partition, index: u32) -> Result<(), HvStatus> {
     let memory = phys::pointer(own).cast::<Vp>();
     // SAFETY: a page of our own, large and aligned enough.
     let vp: &'static Vp = unsafe {
-        memory.write(Vp::new(partition, lp, index, index, number, state));
+        let entity = sched::entity(lp, Some(number));
+        memory.write(Vp::new(partition, entity, index, index, number, state));
         &*memory
     };
+    vp.stop().synic.attach(vp);
     intercepts::publish(vp);
-    if !lp.children.lock().add(vp) || !partition.place_vp(index, vp) {
-        lp.children.lock().remove(vp);
+    if !partition.place_vp(index, vp) {
         intercepts::retract(number);
         return Err(give_up(HvStatus::NO_RESOURCES));
     }
@@ -102,7 +106,7 @@ pub fn destroy(partition: &Partition, vp: &'static Vp) {
     vp.suspend(EXPLICIT);
     partition.remove_vp(vp.index);
     let owned = vp.stop();
-    vp.lp.children.lock().remove(vp);
+    sched::remove(vp);
     // The queues' owners look a number up when its turn comes: after this they find nobody.
     lp::all().for_each(|lp| _ = lp.root_queue.discard_intercept(vp.number as usize));
     intercepts::retract(vp.number);

@@ -75,13 +75,19 @@ pub enum State {
     Transit,
 }
 
-/// Links of the class heap.
+/// Links of a heap.
 #[derive(Debug)]
 pub(crate) struct HeapLinks {
     pub left: Half,
     pub right: Half,
     pub parent: Half,
     pub rank: Half,
+}
+
+impl HeapLinks {
+    const fn new() -> Self {
+        Self { left: none(), right: none(), parent: none(), rank: Half::new(0) }
+    }
 }
 
 /// Links of the list of VPs to look at in the next period.
@@ -119,7 +125,12 @@ pub struct Entity {
     pub(crate) load: Word,
     pub(crate) last_ran: Word,
     ran: Word,
+    /// When a blocked VP wants to be woken, if it is among the sleepers.
+    pub(crate) deadline: Word,
+    /// It is blocked and among the sleepers of its home LP.
+    pub(crate) asleep: Half,
     pub(crate) heap: HeapLinks,
+    pub(crate) alarm: HeapLinks,
     pub(crate) list: ListLinks,
 }
 
@@ -143,7 +154,10 @@ impl Entity {
             load: Word::new(0),
             last_ran: Word::new(0),
             ran: Word::new(0),
-            heap: HeapLinks { left: none(), right: none(), parent: none(), rank: Half::new(0) },
+            deadline: Word::new(0),
+            asleep: Half::new(0),
+            heap: HeapLinks::new(),
+            alarm: HeapLinks::new(),
             list: ListLinks { next: none(), previous: none(), listed: Half::new(0) },
         }
     }

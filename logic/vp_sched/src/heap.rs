@@ -1,22 +1,56 @@
-//! A leftist heap of VPs by virtual time, linked through the entities.
+//! A leftist heap of VPs, linked through the entities: by virtual time, or by the moment they want to be woken.
 //!
 //! Every operation is O(log n): the right spine of a subtree is never longer than its left one, so it has at most
 //! log2(n + 1) VPs, and all work is along right spines.
 
-use crate::entity::{Entity, VpRef, Vps};
+use crate::entity::{Entity, HeapLinks, VpRef, Vps};
 use crate::field::Half;
+use core::marker::PhantomData;
+
+/// What a heap is ordered by, and which of the entity's links are its.
+pub(crate) trait Order {
+    fn links(entity: &Entity) -> &HeapLinks;
+    fn is_before(a: &Entity, b: &Entity) -> bool;
+}
+
+/// VPs that wait their turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ByVtime;
+
+impl Order for ByVtime {
+    fn links(entity: &Entity) -> &HeapLinks {
+        &entity.heap
+    }
+    fn is_before(a: &Entity, b: &Entity) -> bool {
+        a.vtime().is_before(b.vtime())
+    }
+}
+
+/// Blocked VPs that want to be woken at some time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ByDeadline;
+
+impl Order for ByDeadline {
+    fn links(entity: &Entity) -> &HeapLinks {
+        &entity.alarm
+    }
+    fn is_before(a: &Entity, b: &Entity) -> bool {
+        a.deadline.get() < b.deadline.get()
+    }
+}
 
 /// The heap's root and size; the rest is in the entities.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Heap {
+pub(crate) struct Heap<O = ByVtime> {
     root: VpRef,
     len: u32,
+    order: PhantomData<O>,
 }
 
-impl Heap {
-    pub const EMPTY: Self = Self { root: VpRef::NONE, len: 0 };
+impl<O: Order> Heap<O> {
+    pub const EMPTY: Self = Self { root: VpRef::NONE, len: 0, order: PhantomData };
 
-    /// The VP with the smallest virtual time.
+    /// The VP that comes before all others.
     pub fn first(&self) -> Option<VpRef> {
         self.root.some()
     }
@@ -25,34 +59,34 @@ impl Heap {
         self.len
     }
 
-    /// Adds a VP that is in no heap. Its virtual time stays as it is until it is removed.
+    /// Adds a VP that is in no such heap. What it is ordered by stays as it is until it is removed.
     pub fn insert(&mut self, vps: &impl Vps, vp: VpRef) {
-        let node = vps.vp(vp);
-        clear(node);
-        node.heap.rank.set(1);
-        self.root = merge(vps, self.root, vp);
-        vps.vp(self.root).heap.parent.set(VpRef::NONE.0);
+        let links = O::links(vps.vp(vp));
+        clear(links);
+        links.rank.set(1);
+        self.root = merge::<O>(vps, self.root, vp);
+        O::links(vps.vp(self.root)).parent.set(VpRef::NONE.0);
         self.len += 1;
     }
 
     /// Takes out a VP that is in this heap.
     pub fn remove(&mut self, vps: &impl Vps, vp: VpRef) {
-        let node = vps.vp(vp);
-        let parent = link(&node.heap.parent);
-        let below = merge(vps, link(&node.heap.left), link(&node.heap.right));
+        let links = O::links(vps.vp(vp));
+        let parent = link(&links.parent);
+        let below = merge::<O>(vps, link(&links.left), link(&links.right));
         if let Some(below) = below.some() {
-            vps.vp(below).heap.parent.set(parent.0);
+            O::links(vps.vp(below)).parent.set(parent.0);
         }
         match parent.some() {
             None => self.root = below,
             Some(parent) => {
-                let links = &vps.vp(parent).heap;
+                let links = O::links(vps.vp(parent));
                 let side = if link(&links.left) == vp { &links.left } else { &links.right };
                 side.set(below.0);
-                rebalance(vps, parent);
+                rebalance::<O>(vps, parent);
             }
         }
-        clear(node);
+        clear(links);
         self.len = self.len.saturating_sub(1);
     }
 }
@@ -61,50 +95,50 @@ fn link(field: &Half) -> VpRef {
     VpRef(field.get())
 }
 
-fn clear(node: &Entity) {
-    for field in [&node.heap.left, &node.heap.right, &node.heap.parent] {
+fn clear(links: &HeapLinks) {
+    for field in [&links.left, &links.right, &links.parent] {
         field.set(VpRef::NONE.0);
     }
-    node.heap.rank.set(0);
+    links.rank.set(0);
 }
 
-fn rank(vps: &impl Vps, vp: VpRef) -> u32 {
-    vp.some().map_or(0, |vp| vps.vp(vp).heap.rank.get())
+fn rank<O: Order>(vps: &impl Vps, vp: VpRef) -> u32 {
+    vp.some().map_or(0, |vp| O::links(vps.vp(vp)).rank.get())
 }
 
 /// Merges two heaps; the result's parent link is the caller's to set. Recurses along right spines only.
-fn merge(vps: &impl Vps, a: VpRef, b: VpRef) -> VpRef {
+fn merge<O: Order>(vps: &impl Vps, a: VpRef, b: VpRef) -> VpRef {
     let (Some(a), Some(b)) = (a.some(), b.some()) else {
         return if a == VpRef::NONE { b } else { a };
     };
-    let (top, other) = if vps.vp(b).vtime().is_before(vps.vp(a).vtime()) { (b, a) } else { (a, b) };
-    let node = vps.vp(top);
-    let right = merge(vps, link(&node.heap.right), other);
-    node.heap.right.set(right.0);
-    vps.vp(right).heap.parent.set(top.0);
-    level(vps, top);
+    let (top, other) = if O::is_before(vps.vp(b), vps.vp(a)) { (b, a) } else { (a, b) };
+    let links = O::links(vps.vp(top));
+    let right = merge::<O>(vps, link(&links.right), other);
+    links.right.set(right.0);
+    O::links(vps.vp(right)).parent.set(top.0);
+    level::<O>(vps, top);
     top
 }
 
 /// Puts the longer spine of `vp` to the left and sets its rank; tells whether that changed.
-fn level(vps: &impl Vps, vp: VpRef) -> bool {
-    let links = &vps.vp(vp).heap;
+fn level<O: Order>(vps: &impl Vps, vp: VpRef) -> bool {
+    let links = O::links(vps.vp(vp));
     let (left, right) = (link(&links.left), link(&links.right));
-    if rank(vps, left) < rank(vps, right) {
+    if rank::<O>(vps, left) < rank::<O>(vps, right) {
         links.left.set(right.0);
         links.right.set(left.0);
     }
-    let new = rank(vps, left).min(rank(vps, right)) + 1;
+    let new = rank::<O>(vps, left).min(rank::<O>(vps, right)) + 1;
     let changed = links.rank.get() != new;
     links.rank.set(new);
     changed
 }
 
 /// Restores ranks from `vp` upwards after something below it changed.
-fn rebalance(vps: &impl Vps, vp: VpRef) {
+fn rebalance<O: Order>(vps: &impl Vps, vp: VpRef) {
     let mut at = vp;
-    while level(vps, at) {
-        match link(&vps.vp(at).heap.parent).some() {
+    while level::<O>(vps, at) {
+        match link(&O::links(vps.vp(at)).parent).some() {
             Some(parent) => at = parent,
             None => break,
         }

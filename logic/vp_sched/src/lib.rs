@@ -10,7 +10,7 @@
 //!        │ run `vp` until `until`,              │
 //!        │ interrupt `nudge`                    └─ RunQueue::wake at home, or accept at an idle LP
 //!        └─ RunQueue::give at a busier LP, accept here, pick
-//!   ops::block (HLT)                       ops::remove (suspend, delete)
+//!   ops::block (HLT, until a timer)        ops::remove (suspend, delete)
 //! ```
 //!
 //! # Who goes first
@@ -53,6 +53,7 @@
 //!   looked at per call.
 //! * An [`Entity`] is touched only under the lock of its home LP's queue. The exceptions, `home` and a share's numbers,
 //!   are atomics in earnest. No two queue locks are ever held at once.
+//! * A blocked VP that has a timer sleeps on its home LP, which wakes it; it may wake elsewhere only by [`ops::wake`].
 //! * Nobody waits for a clock that does not tick: whenever a waiting VP depends on time, `until` says when to look again.
 #![no_std]
 #![forbid(unsafe_code)]

@@ -35,14 +35,19 @@ pub enum Removed {
 /// it. The VP that ran is charged and goes back into the queue by itself.
 pub fn reschedule(queues: &impl Queues, env: &Env<impl Vps>, lp: LpIndex) -> Decision {
     let want = queues.with(lp, |queue| queue.want(env));
+    let mut fetched = false;
     if let Some((from, want)) = want {
         match queues.with(from, |queue| queue.give(env, lp, want)) {
             Give::Nothing => {}
             Give::Hot => queues.with(lp, |queue| queue.ask_again(env)),
-            Give::Sent(vp) => _ = queues.with(lp, |queue| queue.accept(env, vp, false)),
+            Give::Sent(vp) => {
+                queues.with(lp, |queue| queue.accept(env, vp, false));
+                fetched = true;
+            }
         }
     }
-    queues.with(lp, |queue| queue.pick(env))
+    let decision = queues.with(lp, |queue| queue.pick(env));
+    Decision { fetched, ..decision }
 }
 
 /// Makes a VP runnable, or tells that a runnable one has an interrupt to take. May be called from any LP.
@@ -63,17 +68,30 @@ pub fn wake(queues: &impl Queues, env: &Env<impl Vps>, vp: VpRef) -> Woken {
     }
 }
 
-/// The VP that runs on `lp` has nothing to do. False if it was woken since it began to look: it must look again.
+/// The VP that runs on `lp` has nothing to do, until `deadline` if there is one: then it is woken. False if it was
+/// woken since it began to look: it must look again.
 ///
 /// For `lp` itself to call; true, and [`reschedule`] follows.
 #[must_use]
-pub fn block(queues: &impl Queues, env: &Env<impl Vps>, lp: LpIndex) -> bool {
-    queues.with(lp, |queue| queue.block(env, false))
+pub fn block(
+    queues: &impl Queues,
+    env: &Env<impl Vps>,
+    lp: LpIndex,
+    deadline: Option<u64>,
+) -> bool {
+    queues.with(lp, |queue| queue.block(env, false, deadline))
 }
 
 /// The VP that runs on `lp` has to stop, whatever it has to do. For `lp` itself to call; [`reschedule`] follows.
 pub fn stop(queues: &impl Queues, env: &Env<impl Vps>, lp: LpIndex) {
-    queues.with(lp, |queue| queue.block(env, true));
+    queues.with(lp, |queue| queue.block(env, true, None));
+}
+
+/// Nanoseconds that a VP has run up to now.
+pub fn run_time(queues: &impl Queues, env: &Env<impl Vps>, vp: VpRef) -> u64 {
+    let entity = env.vps.vp(vp);
+    queues.with(entity.home(), |queue| queue.settle(env, vp));
+    entity.run_time()
 }
 
 /// Makes a VP not runnable.

@@ -8,6 +8,8 @@ pub const MIN_SLICE: u64 = 1_000_000;
 pub const SOLO_SLICE: u64 = 50_000_000;
 /// Shortest time worth programming a timer for. What a VP overruns by is charged, so this costs no accuracy.
 pub const MIN_RUN: u64 = 50_000;
+/// Shortest time until a look at sleepers, whose deadlines are exact otherwise.
+pub const MIN_ALARM: u64 = 1_000;
 /// Accounting period of reserves and limits, aligned to multiples of itself on the machine's clock.
 pub const PERIOD: u64 = 10_000_000;
 /// How much of an LP the reserves of children can take from a boosted parent VP, per period: 95 %.

@@ -4,7 +4,7 @@ use crate::budget;
 use crate::class::{Class, classify};
 use crate::entity::{Entity, Env, State, VpRef, Vps};
 use crate::params::{
-    CACHE_HOT, MIN_RUN, PERIOD, RESERVABLE, SOLO_SLICE, WAKE_MARGIN, WATCH_BATCH, WATCH_PAUSE,
+    CACHE_HOT, MIN_ALARM, MIN_RUN, PERIOD, RESERVABLE, SOLO_SLICE, WAKE_MARGIN, WATCH_BATCH, WATCH_PAUSE,
 };
 use crate::queue::{Decision, RunQueue};
 use crate::vtime;
@@ -14,17 +14,34 @@ impl RunQueue {
     /// Decides what the LP does now.
     pub(crate) fn pick(&mut self, env: &Env<impl Vps>) -> Decision {
         self.charge(env);
+        self.rouse(env);
         self.review(env);
+        let (ran, in_slice) = (self.current.some(), env.now < self.slice_end);
         let stays = self.reclassify_current(env) && !self.should_switch(env);
         if !stays {
             self.switch(env);
         } else if env.now >= self.slice_end {
             self.renew_slice(env);
         }
-        let decision = self.decide(env);
+        let mut decision = self.decide(env);
+        let can_go_on = |vp| env.vp(vp).state() == State::Ready;
+        decision.preempted = in_slice && ran != decision.run && ran.is_some_and(can_go_on);
         env.board.set_idle(self.lp, decision.run.is_none());
         self.publish(env);
         decision
+    }
+
+    /// Wakes sleepers whose time has come, some of them per call.
+    fn rouse(&mut self, env: &Env<impl Vps>) {
+        for _ in 0..WATCH_BATCH {
+            let Some(vp) = self.next_alarm(env).filter(|&(_, at)| at <= env.now) else { return };
+            self.rise(env, vp.0);
+        }
+    }
+
+    /// The sleeper to be woken first, and when.
+    fn next_alarm(&self, env: &Env<impl Vps>) -> Option<(VpRef, u64)> {
+        self.sleepers.first().map(|vp| (vp, env.vp(vp).deadline.get()))
     }
 
     /// Looks again at the VPs that a new period may have changed, some of them per call.
@@ -87,8 +104,17 @@ impl RunQueue {
             Some(vp) => Some(self.horizon(env, env.vp(vp))),
             None => self.review_at(env),
         };
+        // A batch that was not enough goes on a little later.
+        let alarm = self.next_alarm(env).map(|(_, at)| at.max(env.now.saturating_add(MIN_ALARM)));
+        let until = [until, alarm].into_iter().flatten().min();
         self.until = until.unwrap_or(0);
-        Decision { run: self.current.some(), until, nudge: self.nudge(env) }
+        Decision {
+            run: self.current.some(),
+            until,
+            nudge: self.nudge(env),
+            preempted: false,
+            fetched: false,
+        }
     }
 
     /// The waiting VP that goes first, with its rank.

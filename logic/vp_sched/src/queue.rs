@@ -3,7 +3,7 @@
 use crate::budget;
 use crate::class::{Class, classify, may_improve};
 use crate::entity::{Entity, Env, State, VpRef, Vps};
-use crate::heap::Heap;
+use crate::heap::{ByDeadline, Heap};
 use crate::list::List;
 use crate::params::{MIN_SLICE, SLICE, SOLO_LAG, STEAL_LAG, WAKE_CREDIT};
 use crate::share::Share;
@@ -19,6 +19,10 @@ pub struct Decision {
     pub until: Option<u64>,
     /// An idle LP to interrupt, so that it comes for a VP that waits here.
     pub nudge: Option<LpIndex>,
+    /// The VP that ran could have gone on, and its slice was not over.
+    pub preempted: bool,
+    /// A VP was fetched from another LP.
+    pub fetched: bool,
 }
 
 /// The run queue of one LP. Kept under that LP's lock.
@@ -26,6 +30,8 @@ pub struct Decision {
 pub struct RunQueue {
     pub(crate) lp: LpIndex,
     heaps: [Heap; Class::COUNT],
+    /// Blocked VPs at home here that want to be woken at some time.
+    pub(crate) sleepers: Heap<ByDeadline>,
     /// VPs that a new period may change.
     pub(crate) watch: List,
     /// How many of them were not looked at in this period.
@@ -55,6 +61,7 @@ impl RunQueue {
         Self {
             lp,
             heaps: [Heap::EMPTY; Class::COUNT],
+            sleepers: Heap::EMPTY,
             watch: List::EMPTY,
             unseen: 0,
             period: 0,
@@ -77,7 +84,7 @@ impl RunQueue {
 
     /// How many VPs wait here, without parked ones.
     pub fn waiting(&self) -> u32 {
-        self.heaps.iter().map(Heap::len).sum()
+        self.heaps.iter().map(|heap| heap.len()).sum()
     }
 
     pub(crate) fn heap(&self, class: Class) -> &Heap {
@@ -117,6 +124,13 @@ impl RunQueue {
             self.forgive(env, entity, share);
         }
         self.update_floor(env);
+    }
+
+    /// Charges `vp` if it is the running VP.
+    pub(crate) fn settle(&mut self, env: &Env<impl Vps>, vp: VpRef) {
+        if self.current == vp {
+            self.charge(env);
+        }
     }
 
     /// Keeps the virtual time of a VP that did not compete near the machine's.

@@ -81,18 +81,45 @@ impl RunQueue {
     fn wake_blocked(&mut self, env: &Env<impl Vps>, vp: VpRef) -> Wake {
         let entity = env.vp(vp);
         let share = env.share_of(entity);
-        budget::refill(entity, share, env.now);
-        budget::boost(entity, share);
-        share.add_active();
         let may_leave = !entity.bound && share.role() == Role::Child && !env.board.claim(self.lp);
         if may_leave && let Some(lp) = env.board.claim_any(self.lp) {
+            self.end_sleep(env, vp);
+            budget::refill(entity, share, env.now);
+            share.add_active();
             self.send(env, vp, lp);
             return Wake::Sent(lp);
         }
         self.charge(env);
+        self.rise(env, vp);
+        Wake::Queued { preempt: self.is_stale(env) }
+    }
+
+    /// A blocked VP at home here becomes runnable here.
+    pub(crate) fn rise(&mut self, env: &Env<impl Vps>, vp: VpRef) {
+        let entity = env.vp(vp);
+        let share = env.share_of(entity);
+        self.end_sleep(env, vp);
+        budget::refill(entity, share, env.now);
+        budget::boost(entity, share);
+        share.add_active();
         self.place(env, vp);
         self.enqueue(env, vp);
-        Wake::Queued { preempt: self.is_stale(env) }
+    }
+
+    /// Takes a blocked VP from among the sleepers, if it is there.
+    fn end_sleep(&mut self, env: &Env<impl Vps>, vp: VpRef) {
+        let entity = env.vp(vp);
+        if entity.asleep.get() != 0 {
+            entity.asleep.set(0);
+            self.sleepers.remove(env.vps, vp);
+        }
+    }
+
+    fn fall_asleep(&mut self, env: &Env<impl Vps>, vp: VpRef, deadline: u64) {
+        let entity = env.vp(vp);
+        entity.deadline.set(deadline);
+        entity.asleep.set(1);
+        self.sleepers.insert(env.vps, vp);
     }
 
     /// An interrupt for a parent's VP that waits among the others brings it to the front.
@@ -201,7 +228,12 @@ impl RunQueue {
     }
 
     /// Takes the running VP off the LP unless it was woken meanwhile and `force` is not set; whether it is off.
-    pub(crate) fn block(&mut self, env: &Env<impl Vps>, force: bool) -> bool {
+    pub(crate) fn block(
+        &mut self,
+        env: &Env<impl Vps>,
+        force: bool,
+        deadline: Option<u64>,
+    ) -> bool {
         let Some(vp) = self.current.some() else { return true };
         self.charge(env);
         let entity = env.vp(vp);
@@ -214,6 +246,9 @@ impl RunQueue {
         self.current = VpRef::NONE;
         entity.set_state(State::Blocked);
         env.share_of(entity).remove_active();
+        if let Some(deadline) = deadline {
+            self.fall_asleep(env, vp, deadline);
+        }
         self.publish(env);
         true
     }
@@ -227,7 +262,10 @@ impl RunQueue {
         match entity.state() {
             State::Transit => return Remove::Moved,
             State::Running => return Remove::Running,
-            State::Blocked => return Remove::Out,
+            State::Blocked => {
+                self.end_sleep(env, vp);
+                return Remove::Out;
+            }
             State::Ready | State::Parked => {}
         }
         self.dequeue(env, vp);

@@ -7,6 +7,7 @@ use crate::lp::{self, Lp};
 use crate::mem::frames::{self, PoolFrames};
 use crate::mem::{IMAGE_OFFSET, PAGE, phys, space};
 use crate::partition::{Partition, ROOT, ROOT_ID, Stage};
+use crate::sched;
 use crate::sync::SpinLock;
 use crate::vp::{Activity, State, Vp};
 use arch_x86::msr;
@@ -145,6 +146,7 @@ fn create_vp(
     let vcpu = unsafe { Vcpu::new(phys::pointer(vmcb), vmcb, maps, partition.slat()?.root()) };
     let is_first = lp.index == 0;
     let assist_page = shared.vp(lp.index, VpPage::Assist);
+    lp.ring.place(shared.vp(lp.index, VpPage::Ring));
     let state = State {
         vcpu,
         apic: create_apic(lp.apic_id, is_first, x2apic)?,
@@ -155,13 +157,16 @@ fn create_vp(
         eoi_skippable: false,
         xcr0: 1,
         reevaluate: false,
+        on_lp: false,
         extended: frames::alloc()?,
         breakpoints: [0; 4],
+        ended_level: 0,
         synic: VpSynic::new(shared, lp.index),
     };
     // SAFETY: a fresh frame, large and aligned enough, never freed.
     unsafe {
-        memory.write(Vp::new(partition, lp, lp.index, lp.apic_id, 0, state));
+        let entity = sched::entity(lp, None);
+        memory.write(Vp::new(partition, entity, lp.index, lp.apic_id, 0, state));
         Some(&*memory)
     }
 }

@@ -13,8 +13,10 @@ pub fn apply(lp: &'static Lp, vp: &Vp, state: &mut State, effect: Effect) {
         Effect::None => {}
         Effect::Eoi(done) => {
             lp.count(Counter::VirtualEoi);
-            if done.level {
-                interrupts::complete(lp, done.vector);
+            match (done.level, vp.partition.is_root) {
+                (true, true) => interrupts::complete(lp, done.vector),
+                (true, false) => state.ended_level = done.vector,
+                _ => {}
             }
         }
         Effect::Ipi(ipi) => send(lp, vp, state, ipi),

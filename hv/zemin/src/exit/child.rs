@@ -15,6 +15,8 @@ use hvdef::message::{
     AccessType, IoPortAccessInfo, IoPortIntercept, MemoryAccessInfo, MemoryIntercept, MessageType,
 };
 use lapic::{APIC_BASE_ADDRESS, Mode};
+use portdb::Write;
+use x86emu::access::Operation;
 use zemindef::counters::Counter;
 
 /// Handles one exit of a child.
@@ -74,6 +76,30 @@ pub fn handle(
         }
         other => super::handle_rare(lp, vp, state, context, other),
     }
+    if state.ended_level != 0 {
+        let vector = core::mem::take(&mut state.ended_level);
+        intercepts::raise_eoi(lp, vp, state, vector);
+    }
+}
+
+/// Rings the doorbell that a write rings, if there is one and the instruction is understood. The VP runs on.
+fn rings_doorbell(lp: &Lp, vp: &Vp, state: &mut State, gpa: u64) -> bool {
+    if vp.partition.port_book.connections.lock().doorbells().is_empty() {
+        return false;
+    }
+    let Ok(access) = mmio::decode(vp.partition, &state.vcpu) else { return false };
+    let (Operation::Store(_), Some(value)) = (access.operation, access.stored(state.vcpu.regs()))
+    else {
+        return false;
+    };
+    let write = Write { gpa: Gpa(gpa), bytes: access.size, value };
+    let target =
+        vp.partition.port_book.connections.lock().doorbells().find(write).map(|bell| bell.target);
+    let Some(target) = target else { return false };
+    let next = state.vcpu.rip().wrapping_add(u64::from(access.length));
+    state.vcpu.set_rip(next);
+    crate::ring::post(lp, target.port.into_bits());
+    true
 }
 
 /// Port I/O always is the parent's.
@@ -123,6 +149,7 @@ fn on_fault(
     let kind = match map.translate(&ChildFrames(vp.partition), Gpa(fault.gpa), access) {
         // Mapped meanwhile, or allowed more: what this LP remembers is older.
         Ok(_) => return state.vcpu.flush_translations(),
+        Err(_) if access == Access::Write && rings_doorbell(lp, vp, state, fault.gpa) => return,
         Err(fault) => fault.message(),
     };
     let (instruction_byte_count, instruction_bytes) = mmio::instruction(vp.partition, &state.vcpu);

@@ -68,7 +68,7 @@ fn write(lp: &'static Lp, vp: &'static Vp, state: &mut State, offset: u32, value
 }
 
 /// Finds and decodes the instruction at the guest's instruction pointer.
-fn decode(partition: &Partition, vcpu: &Vcpu) -> Result<Access, NotUnderstood> {
+pub fn decode(partition: &Partition, vcpu: &Vcpu) -> Result<Access, NotUnderstood> {
     let cs = vcpu.segment(SegmentName::Cs);
     let code = match cs.attributes {
         attributes if attributes & LONG != 0 => CodeSize::Bits64,

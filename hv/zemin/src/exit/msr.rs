@@ -49,7 +49,7 @@ pub fn read(vp: &Vp, state: &mut State, index: u32) -> Result<u64, Fault> {
         hv::TPR => u64::from(state.apic.tpr()),
         hv::VP_ASSIST_PAGE => state.assist_msr,
         hv::CRASH_P0..=hv::CRASH_CTL => read_crash(partition, index)?,
-        hv::VP_RUNTIME => time::ticks_to_100ns(vp.lp.guest_ticks.load(Ordering::Relaxed)),
+        hv::VP_RUNTIME => crate::sched::run_time(vp),
         _ => return state.read_synic_msr(vp, index),
     })
 }

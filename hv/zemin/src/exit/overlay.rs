@@ -49,6 +49,8 @@ pub fn write(vp: &Vp, state: &mut State, index: u32, value: u64) -> Result<(), F
 pub fn synic_page(vp: &Vp, state: &mut State, index: u32, value: u64) -> Result<(), Fault> {
     let (previous, page) = state.synic.overlay(index);
     let overlay = Overlay::new(previous, page);
+    // Nobody else writes to the page while it moves, nor after it was given up.
+    state.synic.set_overlay(index, previous, 0);
     let done = place(vp, state, &overlay, value, |_| ());
     state.synic.set_overlay(index, value, overlay.page());
     done

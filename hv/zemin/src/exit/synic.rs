@@ -6,14 +6,96 @@ use crate::lp::Lp;
 use crate::mem::{PAGE, phys};
 use crate::run;
 use crate::time;
-use crate::vp::{State, Vp};
+use crate::vp::{Request, State, Vp};
 use arch_x86::cpu;
 use core::sync::atomic::Ordering;
+use hvdef::HvStatus;
 use hvdef::message::{Message, MessageType};
 use hvdef::msr as hv;
-use synic::{Effect, MessageSlot, Page, Signal, Stimers, Synic, TimerAction, post};
+use synic::{
+    Blocked, Effect, FlagPage, MessageSlot, Page, Signal, Stimers, Synic, TimerAction, post,
+    signal_event,
+};
 use zemindef::counters::Counter;
 use zerocopy::IntoBytes;
+
+/// What others may do to a child's SynIC while its VP runs: set event flags and fill message slots. The VP's own LP, which
+/// has the registers, keeps this copy of them up to date.
+pub struct SynicView {
+    registers: Synic,
+    messages: u64,
+    events: u64,
+}
+
+impl SynicView {
+    /// All off.
+    pub const fn new() -> Self {
+        Self { registers: Synic::new(), messages: 0, events: 0 }
+    }
+}
+
+/// A page of event flags.
+struct Flags(u64);
+
+impl FlagPage for Flags {
+    fn fetch_or(&self, sint: u8, word: u8, mask: u64) -> u64 {
+        let index = usize::from(sint) * SLOT_WORDS + usize::from(word);
+        let word = phys::shared_words(self.0).get(index);
+        word.map_or(0, |word| word.fetch_or(mask, Ordering::SeqCst))
+    }
+}
+
+impl Vp {
+    /// Sets an event flag of a child and raises the SINT if it was clear. Whether it was.
+    ///
+    /// INVALID_PARAMETER: no such SINT or flag. INVALID_SYNIC_STATE: the guest takes no events (yet).
+    pub fn signal_event(&self, sint: u8, flag: u16) -> Result<bool, HvStatus> {
+        let done = {
+            let view = self.signals.lock();
+            if view.events == 0 {
+                return Err(HvStatus::INVALID_SYNIC_STATE);
+            }
+            signal_event(&view.registers, &Flags(view.events), sint, flag)
+        };
+        let signal = done.map_err(refusal)?;
+        crate::lp::current().count(Counter::SynicEvents);
+        self.announce(signal.raise);
+        Ok(signal.newly_signaled)
+    }
+
+    /// Puts a message into a child's slot and raises the SINT.
+    ///
+    /// OBJECT_IN_USE: the slot is full; the guest will say when it is not. Others as [`Self::signal_event`].
+    pub fn post_message(&self, sint: u8, message: &Message) -> Result<(), HvStatus> {
+        let signal = {
+            let view = self.signals.lock();
+            let signal = view.registers.message_signal(sint).map_err(refusal)?;
+            if view.messages == 0 {
+                return Err(HvStatus::INVALID_SYNIC_STATE);
+            }
+            if !post(&Slot { page: view.messages, sint }, message, false) {
+                return Err(HvStatus::OBJECT_IN_USE);
+            }
+            signal
+        };
+        crate::lp::current().count(Counter::SynicMessages);
+        self.announce(Some(signal));
+        Ok(())
+    }
+
+    fn announce(&self, signal: Option<Signal>) {
+        if let Some(Signal::Interrupt { vector, .. }) = signal {
+            self.post_interrupt(vector, false);
+        }
+    }
+}
+
+fn refusal(blocked: Blocked) -> HvStatus {
+    match blocked {
+        Blocked::Invalid => HvStatus::INVALID_PARAMETER,
+        _ => HvStatus::INVALID_SYNIC_STATE,
+    }
+}
 
 /// A VP's SynIC.
 pub struct VpSynic {
@@ -25,6 +107,8 @@ pub struct VpSynic {
     events: u64,
     /// SIMP and SIEFP as they were when their pages were placed (children).
     overlays: [u64; 2],
+    /// The child's VP this is part of.
+    owner: Option<&'static Vp>,
 }
 
 impl VpSynic {
@@ -42,6 +126,21 @@ impl VpSynic {
             messages: page(VpPage::Messages),
             events: page(VpPage::Events),
             overlays: [0; 2],
+            owner: None,
+        }
+    }
+
+    /// Says which child's VP this is part of.
+    pub fn attach(&mut self, vp: &'static Vp) {
+        self.owner = Some(vp);
+    }
+
+    /// Shows others what changed here.
+    fn publish(&self) {
+        if let Some(vp) = self.owner {
+            let mut view = vp.signals.lock();
+            view.registers = self.registers.clone();
+            (view.messages, view.events) = (self.messages, self.events);
         }
     }
 
@@ -53,6 +152,7 @@ impl VpSynic {
             messages: 0,
             events: 0,
             overlays: [0; 2],
+            owner: None,
         }
     }
 
@@ -70,6 +170,7 @@ impl VpSynic {
         } else {
             self.events = page;
         }
+        self.publish();
     }
 
     /// Whether the interrupt with this vector ends on delivery.
@@ -94,7 +195,9 @@ const TYPE: u64 = 0xFFFF_FFFF;
 impl Slot {
     fn words(&self) -> &'static [core::sync::atomic::AtomicU64] {
         let start = usize::from(self.sint) * SLOT_WORDS;
-        phys::shared_words(self.page).get(start..start + SLOT_WORDS).unwrap_or_default()
+        // Without a page there is no slot.
+        let page = if self.page == 0 { &[] } else { &phys::shared_words(self.page)[..] };
+        page.get(start..start + SLOT_WORDS).unwrap_or_default()
     }
 }
 
@@ -152,6 +255,7 @@ impl State {
             return Ok(());
         }
         let effect = self.synic.registers.write_msr(index, value).map_err(|_| Fault)?;
+        self.synic.publish();
         if vp.partition.is_root {
             lp.takes_messages
                 .store(self.synic.registers.message_signal(0).is_ok(), Ordering::Release);
@@ -161,6 +265,10 @@ impl State {
             | Effect::PageChanged { page: Page::Messages, enabled: true, .. } => {
                 let waiting = self.synic.timers.undelivered(time::now());
                 waiting.into_iter().flatten().for_each(|action| self.announce(action));
+                if vp.wanted_slots.load(Ordering::Relaxed) != 0 {
+                    // After this instruction, when the VP can be stopped.
+                    vp.request(Request::Deliverable);
+                }
                 if vp.partition.is_root {
                     self.pump_root_queue(lp);
                 }
@@ -217,9 +325,33 @@ impl State {
         }
     }
 
+    /// Tells the parent of slots that are free now, if it waits for them and the VP is not stopped already.
+    pub fn notify_deliverable(&mut self, vp: &Vp) {
+        let wanted = (vp.wanted_slots.load(Ordering::Relaxed) >> 48) as u16;
+        if wanted == 0 || vp.suspended() != 0 {
+            return;
+        }
+        let ready = (0..hv::SINT_COUNT as u8)
+            .filter(|&sint| wanted & 1 << sint != 0 && self.has_free_slot(sint))
+            .fold(0u16, |ready, sint| ready | 1 << sint);
+        if ready != 0 {
+            // Each tells once.
+            vp.wanted_slots.fetch_and(!(u64::from(ready) << 48), Ordering::Relaxed);
+            crate::intercepts::raise_deliverable(crate::lp::current(), vp, self, ready);
+        }
+    }
+
+    fn has_free_slot(&self, sint: u8) -> bool {
+        let slot = Slot { page: self.synic.messages, sint };
+        let takes = self.synic.registers.message_signal(sint).is_ok();
+        let first = slot.words().first();
+        takes && first.is_some_and(|word| word.load(Ordering::Acquire) & TYPE == 0)
+    }
+
     /// Puts a message into the guest's slot for `sint` and announces it. `false` if it has to wait.
     pub fn post_message(&mut self, sint: u8, message: &Message) -> bool {
         let Ok(signal) = self.synic.registers.message_signal(sint) else { return false };
+        let _serialized = self.synic.owner.map(|vp| vp.signals.lock());
         if !post(&Slot { page: self.synic.messages, sint }, message, false) {
             return false;
         }

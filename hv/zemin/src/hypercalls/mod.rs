@@ -6,12 +6,15 @@
 
 mod call;
 mod gpa;
+mod intercept;
 mod interrupt;
 mod ipi;
 mod memory;
 mod partitions;
+mod ports;
 mod property;
 mod registers;
+mod signals;
 mod stats;
 mod system;
 mod tally;
@@ -25,6 +28,7 @@ use arch_x86::vcpu::{Event, LpContext, Reg, SystemReg};
 pub use call::Call;
 use hvdef::{HvStatus, HypercallCode};
 use hypercall::{CallerMode, Completion, Exception, Outcome, Registers};
+pub use ports::sever as sever_port;
 pub use stats::refresh as refresh_stats;
 pub use tlb::flush_own;
 use zemindef::counters::Counter;
@@ -54,6 +58,9 @@ pub fn handle(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpC
         Err(status) => (Completion::refused(status), status),
     };
     account(lp, HypercallCode(registers.control as u16), status);
+    if signals::goes_to_parent(vp.partition, status) {
+        return crate::intercepts::raise_hypercall(lp, vp, state);
+    }
     match completion {
         Completion::Return(result) => {
             set_result(mode, state, result.into_bits());
@@ -137,7 +144,16 @@ fn dispatch(call: &Call, state: &mut State) -> Outcome {
         C::SET_SYSTEM_PROPERTY => system::set_property(call),
         C::ENTER_SLEEP_STATE => system::enter_sleep(call),
         C::NOTIFY_PARTITION_EVENT => system::notify_event(call),
-        C::NOTIFY_PORT_RING_EMPTY => system::ring_empty(call),
+        C::NOTIFY_PORT_RING_EMPTY => ports::ring_empty(call),
+        C::CREATE_PORT => ports::create(call),
+        C::CONNECT_PORT => ports::connect(call),
+        C::DISCONNECT_PORT => ports::disconnect(call),
+        C::DELETE_PORT => ports::delete(call),
+        C::SIGNAL_EVENT => signals::signal_event(call, state),
+        C::POST_MESSAGE => signals::post_message(call, state),
+        C::SIGNAL_EVENT_DIRECT => signals::signal_event_direct(call),
+        C::POST_MESSAGE_DIRECT => signals::post_message_direct(call),
+        C::INSTALL_INTERCEPT => intercept::install(call),
         C::QUERY_CAPABILITIES => system::capabilities(call),
         C::DEPOSIT_MEMORY => memory::deposit(call, state),
         C::WITHDRAW_MEMORY => memory::withdraw(call),

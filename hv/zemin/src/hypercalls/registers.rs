@@ -1,7 +1,7 @@
 //! Registers of a VP by name (TLFS, "Virtual Processor Registers").
 
 use crate::intercepts::{from_segment, segment};
-use crate::vp::{Activity, State, Vp};
+use crate::vp::{Activity, Request, State, Vp};
 use arch_x86::cpu;
 use arch_x86::vcpu::{Event, Reg, SegmentName, SystemReg, TableName};
 use core::sync::atomic::Ordering;
@@ -158,7 +158,10 @@ pub fn set(vp: &Vp, state: &mut State, name: N, value: RegisterValue) -> Result<
         }
         N::PENDING_INTERRUPTION => inject(state, PendingInterruption::from_bits(low))?,
         N::TSC | N::TSC_AUX | N::MTRR_DEF_TYPE | N::INTERRUPT_STATE => {}
-        N::DELIVERABILITY_NOTIFICATIONS if low == 0 => {}
+        N::DELIVERABILITY_NOTIFICATIONS if low & 0x0000_FFFF_FFFF_FFFF == 0 => {
+            vp.wanted_slots.store(low, Ordering::Relaxed);
+            vp.request(Request::Deliverable);
+        }
         N::GUEST_OS_ID => vp.partition.guest_os_id.store(low, Ordering::Relaxed),
         _ => return Err(HvStatus::INVALID_PARAMETER),
     }

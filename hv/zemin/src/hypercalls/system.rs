@@ -79,14 +79,6 @@ pub fn notify_event(call: &Call) -> Outcome {
     }))
 }
 
-/// NOTIFY_PORT_RING_EMPTY: nothing waits, since there are no ports yet.
-pub fn ring_empty(call: &Call) -> Outcome {
-    Outcome::from(call.input::<u32>().and_then(|sint| {
-        let known = (sint as usize) < hvdef::msr::SINT_COUNT;
-        if known { Ok(()) } else { Err(HvStatus::INVALID_PARAMETER) }
-    }))
-}
-
 /// QUERY_CAPABILITIES: no extended call is there.
 pub fn capabilities(call: &Call) -> Outcome {
     Outcome::from(call.output(&abi::QueryCapabilitiesOutput { capabilities: 0 }))

@@ -1,7 +1,7 @@
 use super::sim::Table;
 use super::std::collections::BTreeSet;
 use super::std::vec::Vec;
-use crate::heap::Heap;
+use crate::heap::{ByVtime, Heap};
 use crate::{Entity, Role, Share, ShareRef, VTime, VpRef, Vps};
 use hvdef::LpIndex;
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ fn table() -> Table {
 }
 
 /// Length of the right spine from the root: what every operation walks along.
-fn spine(table: &Table, heap: &Heap) -> u32 {
+fn spine(table: &Table, heap: &Heap<ByVtime>) -> u32 {
     let mut length = 0;
     let mut at = heap.first().unwrap_or(VpRef::NONE);
     while at != VpRef::NONE {
@@ -28,7 +28,7 @@ proptest! {
     #[test]
     fn the_first_is_always_the_smallest(ops in proptest::collection::vec((0..VPS, 0u64..40, any::<bool>()), 1..400)) {
         let table = table();
-        let mut heap = Heap::EMPTY;
+        let mut heap = Heap::<ByVtime>::EMPTY;
         let mut model = BTreeSet::new();
         for (i, vtime, pop) in ops {
             let vp = VpRef(i);
@@ -56,7 +56,7 @@ proptest! {
 #[test]
 fn virtual_time_may_wrap() {
     let table = table();
-    let mut heap = Heap::EMPTY;
+    let mut heap = Heap::<ByVtime>::EMPTY;
     for (i, vtime) in [5, u64::MAX - 5, u64::MAX].into_iter().enumerate() {
         table.vp(VpRef(i as u32)).set_vtime(VTime(vtime));
         heap.insert(&table, VpRef(i as u32));

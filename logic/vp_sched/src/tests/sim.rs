@@ -205,7 +205,7 @@ impl Sim {
             let Load::Duty { run, sleep } = state.load else { unreachable!() };
             state.left = run;
             let board = Board::new(&self.notices, &self.shared);
-            if ops::block(&self.queues, &self.env(&board), LpIndex(lp as u32)) {
+            if ops::block(&self.queues, &self.env(&board), LpIndex(lp as u32), None) {
                 self.vps[vp.0 as usize].event = now + sleep;
                 self.lps[lp].run = None;
                 self.lps[lp].decide_at = now;

@@ -1,0 +1,147 @@
+//! The scheduler's seat in the hypervisor: `vp_sched` decides, this module names VPs and queues to it, tells the time, and
+//! carries its wishes to other LPs.
+//!
+//! The parent's VP *n* is bound to LP *n*, whose run loop alone makes it runnable, from what is posted to it. A child's VP
+//! is made runnable by whoever has something for it, on any LP, and may move to another LP each time it waits.
+
+use crate::intercepts;
+use crate::lp::{self, Lp};
+use crate::partition::ROOT;
+use crate::time;
+use crate::vp::Vp;
+use arch_x86::cpu;
+use core::sync::atomic::Ordering;
+use hvdef::LpIndex;
+use vp_sched::{
+    Board, Decision, Entity, Env, LpNotice, Queues, Removed, RunQueue, Share, ShareRef, Shared,
+    VpRef, Vps, Woken, ops,
+};
+use zemindef::counters::Counter;
+
+static NOTICES: [LpNotice; lp::MAX_LPS] = [const { LpNotice::new() }; lp::MAX_LPS];
+static SHARED: Shared = Shared::new();
+static BOARD: Board<'static> = Board::new(&NOTICES, &SHARED);
+
+/// Set in the [`VpRef`] of a parent's VP; the rest is its index. A child's is its number.
+const PARENTS: u32 = 1 << 16;
+
+/// Finds VPs, shares and run queues.
+struct Machine;
+
+impl Vps for Machine {
+    fn vp(&self, vp: VpRef) -> &Entity {
+        &find(vp).entity
+    }
+    fn share(&self, share: ShareRef) -> &Share {
+        // A share is named by any VP of its partition.
+        &find(VpRef(share.0)).partition.share
+    }
+}
+
+impl Queues for Machine {
+    fn with<R>(&self, lp: LpIndex, f: impl FnOnce(&mut RunQueue) -> R) -> R {
+        f(&mut lp::get(lp.0).expect("VPs are at home on LPs that exist").queue.lock())
+    }
+}
+
+/// The VP of that name. A VP leaves the scheduler before its number is given up.
+fn find(vp: VpRef) -> &'static Vp {
+    let found = match vp.0 & PARENTS {
+        0 => intercepts::by_number(vp.0),
+        _ => ROOT.get().vp(vp.0 & !PARENTS),
+    };
+    found.expect("only VPs that exist are in queues")
+}
+
+/// The scheduler's name of a VP.
+fn name(vp: &Vp) -> VpRef {
+    VpRef(if vp.partition.is_root { PARENTS | vp.index } else { vp.number })
+}
+
+/// What the scheduler knows of a new VP at home on `lp`: `number` is a child's VP's, `None` for the parent's on `lp`.
+pub fn entity(lp: &Lp, number: Option<u32>) -> Entity {
+    let name = number.unwrap_or(PARENTS | lp.index);
+    Entity::new(ShareRef(name), LpIndex(lp.index), number.is_none())
+}
+
+/// The present, as a time-stamp counter value and in the scheduler's nanoseconds.
+fn env() -> Env<'static, Machine> {
+    let now = time::reference_at(cpu::rdtsc()).saturating_mul(100);
+    Env { vps: &Machine, board: &BOARD, now }
+}
+
+/// Whom an LP runs now.
+#[derive(Clone, Copy)]
+pub enum Next {
+    /// The parent's VP of the LP.
+    Parent,
+    /// A child's.
+    Child(&'static Vp),
+    /// Nobody.
+    Idle,
+}
+
+/// Decides what the calling LP does now, and until when: [`Lp::turn_end`].
+pub fn decide(lp: &Lp) -> Next {
+    lp.reschedule.store(false, Ordering::Relaxed);
+    let decision = ops::reschedule(&Machine, &env(), LpIndex(lp.index));
+    lp.turn_end.set(decision.until.map_or(u64::MAX, |until| time::tsc_at(until.div_ceil(100))));
+    account(lp, &decision);
+    if let Some(other) = decision.nudge.and_then(|other| lp::get(other.0)) {
+        other.ask_to_reschedule();
+    }
+    match decision.run {
+        None => Next::Idle,
+        Some(vp) if vp.0 & PARENTS != 0 => Next::Parent,
+        Some(vp) => Next::Child(find(vp)),
+    }
+}
+
+fn account(lp: &Lp, decision: &Decision) {
+    if decision.preempted {
+        lp.count(Counter::Preemptions);
+    }
+    if decision.fetched {
+        lp.count(Counter::Steals);
+    }
+}
+
+/// A VP has something to do, or to take in.
+pub fn wake(vp: &Vp) {
+    match ops::wake(&Machine, &env(), name(vp)) {
+        Woken::Waits => {}
+        Woken::Preempt(lp) => {
+            if let Some(lp) = lp::get(lp.0) {
+                lp.ask_to_reschedule();
+            }
+        }
+        Woken::Running(lp) => {
+            if let Some(lp) = lp::get(lp.0) {
+                lp.kick();
+            }
+        }
+    }
+}
+
+/// The VP that the calling LP ran has nothing to do before `deadline`, a time-stamp counter value (`u64::MAX`: for ever).
+/// `false` if something came in the meantime.
+pub fn block(lp: &Lp, deadline: u64) -> bool {
+    let at = (deadline != u64::MAX).then(|| time::reference_at(deadline).saturating_add(1) * 100);
+    ops::block(&Machine, &env(), LpIndex(lp.index), at)
+}
+
+/// Takes a VP out of the scheduler. The caller sees to it that nobody wakes it any more, and that an LP which runs it
+/// stops.
+pub fn remove(vp: &Vp) {
+    while let Removed::Running(lp) = ops::remove(&Machine, &env(), name(vp)) {
+        if let Some(lp) = lp::get(lp.0) {
+            lp.kick();
+        }
+        cpu::pause();
+    }
+}
+
+/// For how long a VP has run, in 100 ns.
+pub fn run_time(vp: &Vp) -> u64 {
+    ops::run_time(&Machine, &env(), name(vp)) / 100
+}
