@@ -10,12 +10,12 @@ use crate::kernel::{self, Kernel};
 use crate::qemu::Qemu;
 use crate::target::Freestanding;
 use crate::toolbox;
-use crate::{guests, rootfs, stack};
+use crate::{children, guests, rootfs, stack};
 
 /// What to build.
 #[derive(Args, Clone, Default)]
 pub struct Options {
-    /// Look whether Debian has a newer kernel source than the one in the cache
+    /// Look whether Debian has newer kernels than those in the cache
     #[arg(long)]
     pub refresh: bool,
     /// Leave the hypervisor out, for work on everything else
@@ -28,6 +28,7 @@ pub fn run(context: &Context, options: &Options) -> Result<Artefacts> {
     let _alone = lock(context)?;
     if options.refresh {
         kernel::refresh(context)?;
+        children::refresh(context)?;
     }
     let toolbox = toolbox::tools(context)?;
     let qemu = Qemu::prepare(context)?;
@@ -37,6 +38,7 @@ pub fn run(context: &Context, options: &Options) -> Result<Artefacts> {
         guests::build(context, target)?;
     }
     let programs = stack::build(context, &toolbox)?;
+    children::build(context, &toolbox)?;
     let kernel = Kernel::build(context, &toolbox)?;
     let parent = context.out.join("parent");
     std::fs::create_dir_all(&parent)?;

@@ -17,6 +17,7 @@
 mod bench;
 mod build;
 mod cache;
+mod children;
 mod clean;
 mod context;
 mod debian;

@@ -13,7 +13,8 @@ use crate::step::Step;
 use crate::workspace::{Package, Workspace, select};
 use harness::Toolbox;
 
-const HOST: &str = "x86_64-unknown-linux-gnu";
+/// The triple of the parent's programs.
+pub const HOST: &str = "x86_64-unknown-linux-gnu";
 
 /// Builds all programs of `mgmt/` and `stack/` into `out/bin/`, and tells where they are.
 pub fn build(context: &Context, toolbox: &Toolbox) -> Result<Vec<PathBuf>> {

@@ -1,0 +1,134 @@
+//! What the tests of child partitions put into their parents, into `out/children/`:
+//!
+//! * `kernels/{stable,backports}/`: Debian's cloud kernels, untouched: `vmlinuz`, `release`, `modules/`;
+//! * `load`: work for guests (`tests/load`);
+//! * `mshv-ioctls-tests`: the tests of the published crate `mshv-ioctls`, as it is in `Cargo.lock`.
+//!
+//! The programs are linked statically: they run in initial RAM file systems.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use harness::Toolbox;
+
+use crate::cache::{Key, need_space, remove_tree};
+use crate::context::Context;
+use crate::debian::{Bootstrap, RELEASE, Variant};
+use crate::stack::HOST;
+use crate::step::{Step, output};
+use crate::toolbox::unpack;
+use crate::workspace::Workspace;
+
+/// The crate whose own tests are run in the parent.
+const IOCTLS: &str = "mshv-ioctls";
+
+/// Makes all of it.
+pub fn build(context: &Context, toolbox: &Toolbox) -> Result<()> {
+    let directory = context.out.join("children");
+    fs::create_dir_all(&directory)?;
+    link(&kernels(context)?, &directory.join("kernels"))?;
+    let step = Step::begin(context, "children", "building the children's programs")?;
+    step.run(cargo(context, toolbox).args(["build", "--release", "--package", "load"]))?;
+    let load = Workspace::read(context)?.target.join(HOST).join("release/load");
+    strip(&step, toolbox, &load, &directory.join("load"))?;
+    let tests = ioctls(context, toolbox, &step)?;
+    strip(&step, toolbox, &tests, &directory.join("mshv-ioctls-tests"))?;
+    step.done();
+    Ok(())
+}
+
+/// Forgets which kernels were fetched, so that the next build looks for newer ones.
+pub fn refresh(context: &Context) -> Result<()> {
+    remove_tree(&context.cache.path("child-kernels", &key()))
+}
+
+fn key() -> Key {
+    Key::new(1).text(RELEASE)
+}
+
+/// The cache entry with both kernels.
+fn kernels(context: &Context) -> Result<PathBuf> {
+    context.cache.entry("child-kernels", &key(), |partial| {
+        need_space(partial, 1500, "fetching the children's kernels")?;
+        let step = Step::begin(context, "child-kernels", "fetching the children's kernels")?;
+        let package = "linux-image-cloud-amd64";
+        kernel(context, &step, package, &partial.join("stable"))?;
+        let newest = format!("{package}/{RELEASE}-backports");
+        kernel(context, &step, &newest, &partial.join("backports"))?;
+        step.done();
+        Ok(())
+    })
+}
+
+/// Leaves `vmlinuz`, `release` and `modules/` of the kernel that `package` brings in `directory`.
+fn kernel(context: &Context, step: &Step, package: &str, directory: &Path) -> Result<()> {
+    let (archive, root) = (directory.with_extension("tar"), directory.with_extension("root"));
+    Bootstrap::new(Variant::Extract, &[package.to_owned()]).run(context, step, &archive)?;
+    fs::create_dir_all(&root)?;
+    fs::create_dir_all(directory)?;
+    step.run(&mut unpack(&archive, &root))?;
+    fs::remove_file(&archive)?;
+    let modules = only_directory(&root.join("usr/lib/modules"))?;
+    let release = modules.file_name().context("a release")?.to_string_lossy().into_owned();
+    // Newer packages keep the image beside the modules.
+    let places = [root.join(format!("boot/vmlinuz-{release}")), modules.join("vmlinuz")];
+    let image = places.iter().find(|path| path.exists());
+    let image = image.with_context(|| format!("{package} has no image of {release}"))?;
+    fs::copy(image, directory.join("vmlinuz"))?;
+    fs::write(directory.join("release"), format!("{release}\n"))?;
+    fs::rename(&modules, directory.join("modules"))?;
+    remove_tree(&root)
+}
+
+fn only_directory(directory: &Path) -> Result<PathBuf> {
+    let found = fs::read_dir(directory).with_context(|| format!("{}", directory.display()))?;
+    let found = found.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    match found.as_slice() {
+        [one] => Ok(one.clone()),
+        _ => bail!("{} holds {} directories, not one", directory.display(), found.len()),
+    }
+}
+
+/// Compiles the tests of the published crate; where the program is.
+fn ioctls(context: &Context, toolbox: &Toolbox, step: &Step) -> Result<PathBuf> {
+    let words = ["test", "--no-run", "--package", IOCTLS];
+    step.run(cargo(context, toolbox).args(words))?;
+    // Only now cargo has nothing to say but where the result is.
+    let mut again = cargo(context, toolbox);
+    let messages = output(again.args(words).arg("--message-format=json"))?;
+    let mut programs = messages.lines().filter_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(PathBuf::from(message.get("executable")?.as_str()?))
+    });
+    programs.next_back().with_context(|| format!("cargo made no test program of {IOCTLS}"))
+}
+
+fn cargo(context: &Context, toolbox: &Toolbox) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(&context.root);
+    // Programs for the host are built with other flags, in the same directory: only `--target` keeps them apart.
+    cargo.env("CARGO_BUILD_TARGET", HOST);
+    let sysroot = toolbox.root().display();
+    cargo.arg(format!(
+        "--config=target.{HOST}.rustflags=[\"-Clink-arg=--sysroot={sysroot}\", \"-Ctarget-feature=+crt-static\"]"
+    ));
+    cargo
+}
+
+fn strip(step: &Step, toolbox: &Toolbox, from: &Path, to: &Path) -> Result<()> {
+    let partial = to.with_extension("partial");
+    step.run(toolbox.command("usr/bin/objcopy").arg("--strip-debug").args([from, &partial]))?;
+    Ok(fs::rename(&partial, to)?)
+}
+
+/// Lets `name` lead to `target`.
+fn link(target: &Path, name: &Path) -> Result<()> {
+    if fs::read_link(name).is_ok_and(|old| old == target) {
+        return Ok(());
+    }
+    let _ = fs::remove_file(name);
+    std::os::unix::fs::symlink(target, name)
+        .with_context(|| format!("cannot create {}", name.display()))
+}
