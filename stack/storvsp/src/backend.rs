@@ -1,0 +1,3 @@
+//! Stores of disks.
+
+pub mod memory;

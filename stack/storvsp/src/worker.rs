@@ -1,0 +1,289 @@
+//! The thread of one channel: packets in, I/O to the disks, completions out.
+//!
+//! ```text
+//!   ring ──receive──> slot ──┬─ set-up ────────────────┐
+//!                            └─ command ──┬─ at once ──┤
+//!                                         └─ queue ────┴──> answer ──send──> ring
+//! ```
+//!
+//! A packet has a slot from being received to being answered; when slots run out, packets wait in the ring. Slots, their
+//! buffers and the queues of answers are made once. A turn takes what is there in a batch: packets, then one start of all
+//! I/O, then whatever is complete, then one signal at most.
+
+mod answer;
+mod attached;
+mod execute;
+mod slots;
+
+use crate::controller::{Controller, Notice};
+use crate::protocol::{Effect, Protocol};
+use crate::scsi::Reply;
+use attached::Attached;
+use slots::{Slot, Slots};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use vmbus::bus::{OpenedChannel, Subchannels};
+use vmbus::channel::Channel;
+use vmbus::ring::{Packet, RingError};
+use vmbusdef::packet::PacketType;
+use vmbusdef::storage::{Operation, Status, VstorPacket};
+use vmm_sys_util::eventfd::EventFd;
+use zerocopy::{FromBytes, FromZeros, transmute};
+
+/// How a channel's thread is told to end.
+pub(crate) struct Stop {
+    flag: Arc<AtomicBool>,
+    waker: EventFd,
+}
+
+impl Stop {
+    pub(crate) fn new(waker: EventFd) -> Self {
+        Self { flag: Arc::default(), waker }
+    }
+
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.flag)
+    }
+
+    pub(crate) fn now(&self) {
+        self.flag.store(true, Ordering::Release);
+        crate::controller::wake(&self.waker);
+    }
+}
+
+/// An answer that waits for room in the ring.
+struct Answer {
+    transaction_id: u64,
+    packet: VstorPacket,
+}
+
+pub(crate) struct Worker {
+    controller: Arc<Controller>,
+    channel: Channel,
+    subchannel: u16,
+    subchannels: Subchannels,
+    stop: Arc<AtomicBool>,
+    /// For the controller: of which LUNs `attached` is.
+    seen: Arc<AtomicU64>,
+    protocol: Protocol,
+    slots: Slots,
+    attached: Attached,
+    answers: VecDeque<Answer>,
+    /// A reset that waits for all commands to end.
+    reset: Option<u32>,
+    reply: Reply,
+    /// What came with a command, if it is not blocks.
+    parameters: Vec<u8>,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        controller: Arc<Controller>,
+        opened: OpenedChannel,
+        stop: Arc<AtomicBool>,
+        seen: Arc<AtomicU64>,
+    ) -> Self {
+        let config = controller.config;
+        Self {
+            protocol: Protocol::new(config.limits, opened.subchannel == 0),
+            slots: Slots::new(&opened.memory, config.depth),
+            attached: Attached::default(),
+            answers: VecDeque::with_capacity(config.depth as usize + 1),
+            controller,
+            channel: opened.channel,
+            subchannel: opened.subchannel,
+            subchannels: opened.subchannels,
+            stop,
+            seen,
+            reset: None,
+            reply: Reply::default(),
+            parameters: Vec::new(),
+        }
+    }
+
+    pub(crate) fn run(mut self) {
+        if let Err(error) = self.serve() {
+            // Nothing in the ring can be believed any more. The guest may close the channel and open it anew.
+            tracing::warn!(subchannel = self.subchannel, %error, "a ring is unusable: the channel stops");
+            while !self.is_stopped() {
+                self.look_for_luns();
+                self.sleep();
+            }
+        }
+        // What is under way ends before the guest gets its pages back: dropping the queues waits for it.
+    }
+
+    fn serve(&mut self) -> Result<(), RingError> {
+        while !self.is_stopped() {
+            self.channel.disarm();
+            while !self.is_stopped() && self.turn()? {}
+            if !self.channel.arm()? || self.is_held_up() {
+                self.sleep();
+            }
+        }
+        Ok(())
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Whether there is no point in looking into the ring before something else happens.
+    fn is_held_up(&self) -> bool {
+        !self.has_room() || self.reset.is_some()
+    }
+
+    /// Whether one more packet can be taken. Answers that the guest does not read count too.
+    fn has_room(&self) -> bool {
+        !self.slots.is_full() && self.answers.len() < self.controller.config.depth as usize
+    }
+
+    /// Until the guest, a disk or the controller wants something.
+    fn sleep(&self) {
+        if let Err(error) = self.channel.doorbell().read() {
+            tracing::warn!(%error, "cannot wait for the doorbell");
+        }
+    }
+
+    /// One round of everything; whether there was anything to do.
+    fn turn(&mut self) -> Result<bool, RingError> {
+        self.look_for_luns();
+        let mut progress = self.receive()?;
+        self.attached.kick();
+        progress |= self.reap();
+        self.finish_reset();
+        progress |= self.answer()?;
+        self.channel.flush();
+        Ok(progress)
+    }
+
+    /// Takes over what the controller changed.
+    fn look_for_luns(&mut self) {
+        let Some((generation, luns)) = self.controller.luns_after(self.attached.generation) else {
+            return;
+        };
+        let depth = self.controller.config.depth;
+        self.attached.update(generation, luns, depth, self.channel.doorbell());
+        // Requests on disks that are gone came back with their queues.
+        while let Some((number, completed)) = self.attached.left_over() {
+            self.complete(number, completed);
+        }
+        self.seen.store(generation, Ordering::Release);
+        for notice in self.controller.take_notices(self.subchannel) {
+            self.notify(notice);
+        }
+    }
+
+    fn notify(&mut self, notice: Notice) {
+        if !self.protocol.is_ready() {
+            return;
+        }
+        let mut packet = VstorPacket::new_zeroed();
+        packet.operation = match notice {
+            Notice::Added => Operation::ENUMERATE_BUS,
+            Notice::Removed => Operation::REMOVE_DEVICE,
+        };
+        self.answers.push_back(Answer { transaction_id: 0, packet });
+    }
+
+    /// Takes packets as long as there are slots.
+    fn receive(&mut self) -> Result<bool, RingError> {
+        let mut progress = false;
+        while !self.is_held_up() && self.receive_one()? {
+            progress = true;
+        }
+        Ok(progress)
+    }
+
+    fn receive_one(&mut self) -> Result<bool, RingError> {
+        let Some(index) = self.slots.free() else { return Ok(false) };
+        let Some(received) = self.channel.receive()? else { return Ok(false) };
+        if received.packet_type() == PacketType::COMPLETION {
+            // Nothing we send wants one.
+            return Ok(true);
+        }
+        let slot = self.slots.get_mut(index);
+        let Some(slot) = slot else { return Ok(false) };
+        slot.transaction_id = received.transaction_id();
+        slot.wants_answer = received.wants_completion();
+        let parsed = VstorPacket::read_from_prefix(received.payload());
+        let gathered = received.gather(slot.buffer_mut());
+        self.slots.take(index);
+        match parsed {
+            Ok((packet, _)) => self.dispatch(index, packet, gathered.is_ok()),
+            Err(_) => self.refuse(index, Status::INVALID_PARAMETER),
+        }
+        Ok(true)
+    }
+
+    fn dispatch(&mut self, index: u32, packet: VstorPacket, has_memory: bool) {
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.packet = packet;
+        }
+        match packet.operation {
+            Operation::EXECUTE_SRB if self.protocol.is_ready() => self.execute(index, has_memory),
+            Operation::EXECUTE_SRB => self.refuse(index, Status::INVALID_DEVICE_STATE),
+            Operation::RESET_LUN | Operation::RESET_ADAPTER | Operation::RESET_BUS => {
+                self.reset = Some(index);
+            }
+            _ => self.set_up(index),
+        }
+    }
+
+    fn set_up(&mut self, index: u32) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let effect = self.protocol.answer(&mut slot.packet);
+        self.finish(index);
+        if let Effect::Subchannels(count) = effect {
+            self.subchannels.offer(count);
+        }
+    }
+
+    /// Answers a packet that is no command, with a refusal.
+    fn refuse(&mut self, index: u32, status: Status) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        slot.packet.operation = Operation::COMPLETE_IO;
+        slot.packet.status = status;
+        self.finish(index);
+    }
+
+    /// A reset is done when every command before it is.
+    fn finish_reset(&mut self) {
+        if let Some(index) = self.reset.filter(|_| self.slots.taken() == 1) {
+            self.reset = None;
+            self.refuse(index, Status::SUCCESS);
+        }
+    }
+
+    /// Queues the answer in a slot, which is free after this.
+    fn finish(&mut self, index: u32) {
+        let Some(Slot { transaction_id, wants_answer: true, packet, .. }) =
+            self.slots.get_mut(index)
+        else {
+            return self.slots.put_back(index);
+        };
+        let answer = Answer { transaction_id: *transaction_id, packet: *packet };
+        self.answers.push_back(answer);
+        self.slots.put_back(index);
+    }
+
+    /// Sends as many answers as there is room for.
+    fn answer(&mut self) -> Result<bool, RingError> {
+        let mut progress = false;
+        while let Some(Answer { transaction_id, packet }) = self.answers.front() {
+            let payload: [u64; 8] = transmute!(*packet);
+            let sent = match packet.operation {
+                Operation::COMPLETE_IO => Packet::completion(*transaction_id, &payload),
+                _ => Packet::in_band(*transaction_id, &payload),
+            };
+            if !self.channel.send(&sent)? {
+                return Ok(progress);
+            }
+            self.answers.pop_front();
+            progress = true;
+        }
+        self.channel.stop_waiting();
+        Ok(progress)
+    }
+}

@@ -1,0 +1,80 @@
+//! The answer to a command: SRB status, SCSI status, sense data, length.
+
+use super::Worker;
+use super::execute::Verdict;
+use crate::block::{Completed, Operation as IoOperation};
+use crate::scsi::{Io, Sense, status};
+use vmbusdef::storage::{Operation, SENSE_MAX, Srb, SrbStatus, Status, VstorPacket};
+use zerocopy::{FromBytes, IntoBytes};
+
+impl Worker {
+    /// Answers a command, unless a disk is at it.
+    pub(super) fn conclude(&mut self, index: u32, verdict: Verdict) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        match verdict {
+            Verdict::UnderWay => return,
+            Verdict::Done(length) => fill(&mut slot.packet, SrbStatus::SUCCESS, length, None),
+            Verdict::Check(sense) => fill(&mut slot.packet, SrbStatus::ERROR, 0, Some(sense)),
+            Verdict::Status(status) => fill(&mut slot.packet, status, 0, None),
+        }
+        self.finish(index);
+    }
+
+    /// A disk has done a request: the next one of the same command, or its answer.
+    pub(super) fn complete(&mut self, number: u8, completed: Completed) {
+        let Completed { request, result } = completed;
+        let Some(slot) = self.slots.get_mut(request.tag) else { return };
+        slot.return_buffer(request.buffer);
+        let moved = match request.operation {
+            IoOperation::Read | IoOperation::Write { .. } => request.length as u32,
+            _ => 0,
+        };
+        let next = slot.more.pop();
+        let verdict = match (result, next) {
+            (Err(error), _) => {
+                slot.more.clear();
+                tracing::warn!(lun = number, operation = ?request.operation, offset = request.offset, %error, "a disk fails");
+                Verdict::Check(Sense::of_error(&error, &request.operation))
+            }
+            (Ok(()), Some(io)) => self.go_on(request.tag, io),
+            (Ok(()), None) => Verdict::Done(moved),
+        };
+        self.conclude(request.tag, verdict);
+    }
+
+    fn go_on(&mut self, index: u32, io: Io) -> Verdict {
+        let srb =
+            self.slots.get_mut(index).and_then(|slot| Srb::read_from_bytes(&slot.packet.body).ok());
+        match srb {
+            Some(srb) => self.begin(index, &srb, io),
+            None => Verdict::Check(Sense::INTERNAL_FAILURE),
+        }
+    }
+}
+
+/// Makes the answer out of the request.
+fn fill(packet: &mut VstorPacket, srb_status: SrbStatus, length: u32, sense: Option<Sense>) {
+    packet.operation = Operation::COMPLETE_IO;
+    packet.status = Status::SUCCESS;
+    let Ok(srb) = Srb::mut_from_bytes(&mut packet.body) else { return };
+    srb.srb_status = srb_status;
+    srb.scsi_status = status::GOOD;
+    let room = usize::from(srb.sense_length).min(SENSE_MAX);
+    srb.sense_length = 0;
+    if srb_status != SrbStatus::DATA_OVERRUN {
+        srb.data_transfer_length = length;
+    }
+    if let Some(sense) = sense {
+        let bytes = sense.fixed();
+        let length = bytes.as_bytes().len().min(room);
+        srb.scsi_status = status::CHECK_CONDITION;
+        srb.cdb_or_sense = [0; SENSE_MAX];
+        for (to, from) in srb.cdb_or_sense.iter_mut().zip(bytes.iter().take(length)) {
+            *to = *from;
+        }
+        srb.sense_length = length as u8;
+        if length > 0 {
+            srb.srb_status = srb_status.with_sense();
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Commands: from an SRB to an I/O or an answer.
+
+use super::Worker;
+use crate::block::{DiskInfo, Operation as IoOperation, Request};
+use crate::controller::Class;
+use crate::lun::Kind;
+use crate::scsi::inquiry::{self, DeviceType};
+use crate::scsi::{Command, Io, Outcome, Reply, Sense, cdb, disk};
+use vmbusdef::storage::{CDB_MAX, Srb, SrbStatus};
+use zerocopy::FromBytes;
+
+/// Most parameter bytes of a command.
+const PARAMETERS_MAX: usize = 8192;
+
+/// What becomes of a command at once.
+pub(super) enum Verdict {
+    /// It is answered: so many bytes of data are in the guest's memory.
+    Done(u32),
+    /// It is answered with sense data.
+    Check(Sense),
+    /// It is answered with this alone.
+    Status(SrbStatus),
+    /// A disk is at it.
+    UnderWay,
+}
+
+impl Worker {
+    /// Executes the SRB in a slot.
+    pub(super) fn execute(&mut self, index: u32, has_memory: bool) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Ok(srb) = Srb::read_from_bytes(&slot.packet.body) else { return };
+        let length = usize::from(srb.cdb_length);
+        let verdict =
+            match srb.cdb_or_sense.get(..length).filter(|_| length <= CDB_MAX && has_memory) {
+                Some(cdb) => self.command(index, &srb, cdb),
+                None => Verdict::Status(SrbStatus::INVALID_REQUEST),
+            };
+        self.conclude(index, verdict);
+    }
+
+    fn command(&mut self, index: u32, srb: &Srb, cdb: &[u8]) -> Verdict {
+        self.reply.clear();
+        let decoded = cdb::decode(cdb);
+        let is_target = self.is_target(srb);
+        if let (true, Ok(Command::ReportLuns { select, room })) = (is_target, decoded) {
+            let outcome = report_luns(self.attached.numbers(), select, room, &mut self.reply);
+            return self.settle(index, srb, outcome);
+        }
+        let lun = if is_target { self.attached.get_mut(srb.lun) } else { None };
+        let Some(lun) = lun else { return self.absent(index, srb, decoded) };
+        let is_informative =
+            matches!(decoded, Ok(Command::Inquiry { .. } | Command::RequestSense { .. }));
+        if let Some(sense) = lun.lun.state.take_attention().filter(|_| !is_informative) {
+            return Verdict::Check(sense);
+        }
+        let command = match decoded {
+            Ok(command) => command,
+            Err(sense) => return Verdict::Check(sense),
+        };
+        match (lun.lun.kind, lun.info) {
+            (Kind::Disk, Some(info)) => self.disk(index, srb, &command, &info),
+            _ => Verdict::Check(Sense::NO_MEDIUM),
+        }
+    }
+
+    fn is_target(&self, srb: &Srb) -> bool {
+        match self.controller.config.class {
+            Class::Scsi => srb.path == 0 && srb.target == 0,
+            Class::Ide => srb.path == 0,
+        }
+    }
+
+    /// A LUN that is not there: INQUIRY says so in its data, everything else in its status.
+    fn absent(&mut self, index: u32, srb: &Srb, command: Result<Command, Sense>) -> Verdict {
+        let Ok(Command::Inquiry { room, .. }) = command else {
+            return Verdict::Status(SrbStatus::INVALID_LUN);
+        };
+        let outcome = inquiry::standard(DeviceType::Absent, room, &mut self.reply);
+        self.settle(index, srb, outcome)
+    }
+
+    fn disk(&mut self, index: u32, srb: &Srb, command: &Command, info: &DiskInfo) -> Verdict {
+        let wanted = disk::parameter_length(command, info);
+        if !self.read_parameters(index, srb, wanted) {
+            return Verdict::Check(Sense::PARAMETER_LENGTH);
+        }
+        let Some(identity) = self.attached.get_mut(srb.lun).map(|lun| lun.lun.identity) else {
+            return Verdict::Status(SrbStatus::INVALID_LUN);
+        };
+        let outcome = disk::execute(info, &identity, command, &self.parameters, &mut self.reply);
+        self.settle(index, srb, outcome)
+    }
+
+    /// Copies what came with a command; whether it was enough.
+    fn read_parameters(&mut self, index: u32, srb: &Srb, wanted: usize) -> bool {
+        self.parameters.clear();
+        if wanted == 0 {
+            return true;
+        }
+        let Some(slot) = self.slots.get_mut(index) else { return false };
+        if wanted > PARAMETERS_MAX.min(srb.data_transfer_length as usize) {
+            return false;
+        }
+        self.parameters.resize(wanted, 0);
+        slot.buffer_mut().read_at(0, &mut self.parameters) == wanted
+    }
+
+    /// Moves the data, or begins the I/O.
+    fn settle(&mut self, index: u32, srb: &Srb, outcome: Outcome) -> Verdict {
+        match outcome {
+            Outcome::Check(sense) => Verdict::Check(sense),
+            Outcome::Done => {
+                let Some(slot) = self.slots.get_mut(index) else { return Verdict::UnderWay };
+                self.reply.limit(srb.data_transfer_length as usize);
+                Verdict::Done(slot.buffer_mut().write_at(0, self.reply.as_bytes()) as u32)
+            }
+            Outcome::Io(io) => self.begin(index, srb, io),
+            Outcome::Ios(mut ios) => {
+                ios.reverse();
+                let Some(first) = ios.pop() else { return Verdict::Done(0) };
+                if let Some(slot) = self.slots.get_mut(index) {
+                    slot.more = ios;
+                }
+                self.begin(index, srb, first)
+            }
+        }
+    }
+
+    /// Begins an I/O of the command in a slot.
+    pub(super) fn begin(&mut self, index: u32, srb: &Srb, io: Io) -> Verdict {
+        let Some(slot) = self.slots.get_mut(index) else { return Verdict::UnderWay };
+        let Io { operation, offset, length } = io;
+        let buffer = slot.buffer_mut();
+        if matches!(operation, IoOperation::Read | IoOperation::Write { .. }) {
+            let room = buffer.len().min(srb.data_transfer_length as usize) as u64;
+            if length > room {
+                return Verdict::Status(SrbStatus::DATA_OVERRUN);
+            }
+            buffer.truncate(length as usize);
+        }
+        let request = Request { tag: index, operation, offset, length, buffer: slot.take_buffer() };
+        let Some(lun) = self.attached.get_mut(srb.lun) else {
+            slot.return_buffer(request.buffer);
+            return Verdict::Status(SrbStatus::INVALID_LUN);
+        };
+        match lun.submit(request) {
+            Ok(()) => Verdict::UnderWay,
+            Err(request) => {
+                slot.return_buffer(request.buffer);
+                Verdict::Check(Sense::INTERNAL_FAILURE)
+            }
+        }
+    }
+
+    /// What the disks have done; whether they have done anything.
+    pub(super) fn reap(&mut self) -> bool {
+        let mut progress = false;
+        while let Some((number, completed)) = self.attached.completed() {
+            self.complete(number, completed);
+            progress = true;
+        }
+        progress
+    }
+}
+
+/// LUNs of the target (SPC-4, 6.33).
+fn report_luns(
+    numbers: impl Iterator<Item = u8>,
+    select: u8,
+    room: usize,
+    reply: &mut Reply,
+) -> Outcome {
+    if select > 2 {
+        return Outcome::Check(Sense::INVALID_FIELD);
+    }
+    reply.zeros(8);
+    // There are no well-known LUNs.
+    for number in numbers.filter(|_| select != 1) {
+        reply.push(&[0, number, 0, 0, 0, 0, 0, 0]);
+    }
+    let length = (reply.len() - 8) as u32;
+    reply.patch(0, &length.to_be_bytes()).limit(room);
+    Outcome::Done
+}
