@@ -255,7 +255,8 @@ impl Vp {
     pub fn try_own(&self) -> Option<Owned<'_>> {
         let free =
             self.owned.compare_exchange(false, true, Ordering::SeqCst, Ordering::SeqCst).is_ok();
-        free.then_some(Owned { vp: self, pinned: false })
+        // Lazily: a guard that is made and not given out would free what somebody else has.
+        free.then(|| Owned { vp: self, pinned: false })
     }
 
     /// Stops a child's VP and takes its state. It goes on when the guard goes.
