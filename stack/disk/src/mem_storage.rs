@@ -1,0 +1,224 @@
+//! [`Storage`] in memory, sparse, for tests and fuzzers: it can record what happens to it and play back a power loss.
+
+use crate::storage::Storage;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Unit of bookkeeping and of what a power loss tears: one sector of the host's disk.
+pub const SECTOR: u64 = 512;
+
+/// Something that happened to the storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Bytes were written.
+    Write {
+        /// Where.
+        offset: u64,
+        /// What.
+        data: Vec<u8>,
+    },
+    /// A range became zero.
+    Zero {
+        /// Where it starts.
+        offset: u64,
+        /// Bytes of it.
+        len: u64,
+    },
+    /// The length was set.
+    SetLen(u64),
+    /// Everything so far is stable.
+    Flush,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Content {
+    sectors: BTreeMap<u64, Box<[u8; SECTOR as usize]>>,
+    size: u64,
+    limit: Option<u64>,
+    events: Option<Vec<Event>>,
+}
+
+/// A sparse file in memory.
+#[derive(Debug, Default)]
+pub struct MemStorage(Mutex<Content>);
+
+impl MemStorage {
+    /// An empty file.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A file with this content.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let storage = Self::default();
+        storage.lock().write(0, bytes);
+        storage
+    }
+
+    /// A copy of the content, without record or limit.
+    pub fn copy(&self) -> Self {
+        let content = self.lock().clone();
+        Self(Mutex::new(Content { limit: None, events: None, ..content }))
+    }
+
+    /// Refuses to become longer than this from now on, as a full disk would.
+    pub fn set_limit(&self, bytes: Option<u64>) {
+        self.lock().limit = bytes;
+    }
+
+    /// Starts to record.
+    pub fn record(&self) {
+        self.lock().events = Some(Vec::new());
+    }
+
+    /// What happened since recording started.
+    pub fn events(&self) -> Vec<Event> {
+        self.lock().events.clone().unwrap_or_default()
+    }
+
+    /// Does to this storage what was done to another. Never fails: the limit is not looked at.
+    pub fn apply(&self, event: &Event) {
+        let mut content = self.lock();
+        match event {
+            Event::Write { offset, data } => content.write(*offset, data),
+            Event::Zero { offset, len } => content.zero(*offset, *len),
+            Event::SetLen(size) => content.set_len(*size),
+            Event::Flush => {}
+        }
+    }
+
+    /// Bytes that sectors in use take: what a sparse file would occupy.
+    pub fn occupied(&self) -> u64 {
+        self.lock().sectors.len() as u64 * SECTOR
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Content> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The pieces of a range by sector: sector number, start within it, bytes.
+fn pieces(offset: u64, len: u64) -> impl Iterator<Item = (u64, usize, usize)> {
+    let mut at = offset;
+    let end = offset.saturating_add(len);
+    std::iter::from_fn(move || {
+        let start = at % SECTOR;
+        let step = (SECTOR - start).min(end.checked_sub(at).filter(|rest| *rest > 0)?);
+        let piece = (at / SECTOR, start as usize, step as usize);
+        at += step;
+        Some(piece)
+    })
+}
+
+impl Content {
+    fn note(&mut self, event: impl FnOnce() -> Event) {
+        if let Some(events) = &mut self.events {
+            events.push(event());
+        }
+    }
+
+    fn admit(&self, end: Option<u64>) -> io::Result<()> {
+        match (end, self.limit) {
+            (None, _) => Err(io::ErrorKind::FileTooLarge.into()),
+            (Some(end), Some(limit)) if end > limit => Err(io::ErrorKind::StorageFull.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&mut self, offset: u64, mut data: &[u8]) {
+        self.size = self.size.max(offset.saturating_add(data.len() as u64));
+        for (sector, start, len) in pieces(offset, data.len() as u64) {
+            let (now, rest) = data.split_at(len);
+            let place = self.sectors.entry(sector).or_insert_with(|| Box::new([0; 512]));
+            if let Some(target) = place.get_mut(start..start + len) {
+                target.copy_from_slice(now);
+            }
+            data = rest;
+        }
+    }
+
+    fn zero(&mut self, offset: u64, len: u64) {
+        let end = offset.saturating_add(len).min(self.size);
+        let (first, last) = (offset / SECTOR, end.div_ceil(SECTOR));
+        let touched: Vec<u64> =
+            self.sectors.range(first..last.max(first)).map(|(s, _)| *s).collect();
+        for (sector, start, step) in touched.into_iter().filter_map(|sector| {
+            let from = (sector * SECTOR).max(offset);
+            let to = ((sector + 1) * SECTOR).min(end);
+            (from < to).then_some((sector, (from % SECTOR) as usize, (to - from) as usize))
+        }) {
+            if step as u64 == SECTOR {
+                self.sectors.remove(&sector);
+            } else if let Some(place) = self.sectors.get_mut(&sector)
+                && let Some(target) = place.get_mut(start..start + step)
+            {
+                target.fill(0);
+            }
+        }
+    }
+
+    fn set_len(&mut self, size: u64) {
+        if size < self.size {
+            let old = self.size;
+            self.zero(size, old - size);
+        }
+        self.size = size;
+    }
+}
+
+impl Storage for MemStorage {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.lock().size)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let content = self.lock();
+        match offset.checked_add(buffer.len() as u64) {
+            Some(end) if end <= content.size => {}
+            _ => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+        let mut rest = buffer;
+        for (sector, start, len) in pieces(offset, rest.len() as u64) {
+            let (now, later) = rest.split_at_mut(len);
+            match content.sectors.get(&sector).and_then(|bytes| bytes.get(start..start + len)) {
+                Some(bytes) => now.copy_from_slice(bytes),
+                None => now.fill(0),
+            }
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut content = self.lock();
+        content.admit(offset.checked_add(data.len() as u64))?;
+        content.note(|| Event::Write { offset, data: data.to_vec() });
+        content.write(offset, data);
+        Ok(())
+    }
+
+    fn set_len(&self, size: u64) -> io::Result<()> {
+        let mut content = self.lock();
+        content.admit(Some(size))?;
+        content.note(|| Event::SetLen(size));
+        content.set_len(size);
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.lock().note(|| Event::Flush);
+        Ok(())
+    }
+
+    fn punch_hole(&self, offset: u64, len: u64) -> io::Result<()> {
+        let mut content = self.lock();
+        content.note(|| Event::Zero { offset, len });
+        content.zero(offset, len);
+        Ok(())
+    }
+
+    fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.punch_hole(offset, len)
+    }
+}
