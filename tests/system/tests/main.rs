@@ -1,6 +1,7 @@
 //! The whole machine, in an emulator.
 
 mod bad_input;
+mod children;
 mod crash;
 mod debian;
 mod endings;
@@ -19,6 +20,7 @@ fn main() -> std::process::ExitCode {
         firmware::tests(),
         crash::tests(),
         guests::tests(),
+        children::tests(),
         isolation::tests(),
         zm::tests(),
         loaders::tests(),

@@ -1,0 +1,23 @@
+//! Child partitions: Debian's stock kernels in the worker, through the parent's own driver.
+//!
+//! Everything runs in a parent that is one initial RAM file system, and the children in another ([`machine`]).
+
+mod boot;
+mod cycles;
+mod ioctls;
+mod machine;
+mod many;
+mod work;
+
+use system_tests::Tests;
+
+/// All of them.
+pub fn tests() -> Tests {
+    let mut tests = Tests::of("children");
+    boot::add(&mut tests);
+    work::add(&mut tests);
+    ioctls::add(&mut tests);
+    cycles::add(&mut tests);
+    many::add(&mut tests);
+    tests
+}

@@ -1,0 +1,108 @@
+//! Children come and go, and leave nothing behind: not in the hypervisor, not in the parent.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use harness::Running;
+use serde_json::Value;
+use system_tests::{Tests, number, on};
+
+use super::machine::{Guest, Kernel, parent};
+
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// Adds all of them.
+pub fn add(tests: &mut Tests) {
+    let mut add = |always, name: &str, times, cycle: fn(&mut Running, u32) -> Result<()>| {
+        let body = move || {
+            on("children-2lp", || parent(2, 2048), |parent| leaves_nothing(parent, times, cycle))
+        };
+        tests.add_if(always, format!("cycles::{name}::{times}_times"), body);
+    };
+    for (always, times) in [(true, 10), (false, 1000)] {
+        add(always, "booted_and_killed_children_leave_nothing", times, booted);
+    }
+    for (always, times) in [(true, 30), (false, 300)] {
+        add(always, "worker_killed_at_any_moment_leaves_nothing", times, killed);
+    }
+}
+
+/// What there is of everything that a child takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Ledger {
+    /// Pages of the hypervisor's own that are free.
+    pool_free: u64,
+    /// Partitions.
+    partitions: u64,
+    /// Open files of the whole parent.
+    files: u64,
+    /// The parent's memory that nobody uses, in MiB.
+    available: u64,
+}
+
+impl Ledger {
+    fn of(parent: &mut Running) -> Result<Self> {
+        let text = parent.shell("zm hv status --json")?.success()?;
+        let status: Value = serde_json::from_str(&text).with_context(|| text.clone())?;
+        let field = |name: &str| {
+            status.get(name).and_then(Value::as_u64).with_context(|| format!("{name} in {text}"))
+        };
+        let (pool_free, partitions) = (field("pool_free_pages")?, field("partition_count")?);
+        let files = number(parent, "cut -f1 /proc/sys/fs/file-nr")?;
+        let available = number(
+            parent,
+            "echo 3 > /proc/sys/vm/drop_caches; awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo",
+        )?;
+        Ok(Self { pool_free, partitions, files, available })
+    }
+}
+
+/// The ledger is the same after `times` cycles as after the first one, which fills caches for good.
+fn leaves_nothing(
+    parent: &mut Running,
+    times: u32,
+    cycle: fn(&mut Running, u32) -> Result<()>,
+) -> Result<()> {
+    cycle(parent, 0)?;
+    let before = Ledger::of(parent)?;
+    for count in 0..times {
+        cycle(parent, count).with_context(|| format!("cycle {count}"))?;
+    }
+    let after = Ledger::of(parent)?;
+    println!("before {before:?}, after {times} cycles {after:?}");
+    ensure!(after.pool_free == before.pool_free, "{before:?} {after:?}");
+    ensure!(after.partitions == 1 && before.partitions == 1, "{before:?} {after:?}");
+    // The kernel frees some of its files later, and caches by processor.
+    ensure!(after.files <= before.files + 32, "{before:?} {after:?}");
+    ensure!(after.available + 8 >= before.available, "{before:?} {after:?}");
+    Ok(())
+}
+
+fn guest(count: u32) -> Guest {
+    let kernel = if count.is_multiple_of(2) { Kernel::Stable } else { Kernel::Backports };
+    Guest { kernel, cpus: 1 + count % 2, memory: 128, what: "idle" }
+}
+
+/// Starts a guest and kills its worker when it is in user space.
+fn booted(parent: &mut Running, count: u32) -> Result<()> {
+    let output = "/tmp/output";
+    let command = guest(count).command("");
+    let script = format!(
+        "{command} > {output} 2>&1 & until grep -q '^idle' {output}; do kill -0 $! || exit 1; sleep 0.05; done; \
+         kill -9 $!; wait $!; rm {output}"
+    );
+    parent.shell_within(&script, LIMIT)?;
+    ensure!(parent.shell("pidof vmwp")?.status != 0, "the worker lives on");
+    Ok(())
+}
+
+/// Kills a worker at a moment that differs from time to time, from its first instructions to a booted guest.
+fn killed(parent: &mut Running, count: u32) -> Result<()> {
+    let command = guest(count).command("");
+    let milliseconds = u64::from(count) * 7919 % 3000;
+    let delay = format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000);
+    let script = format!("{command} > /dev/null 2>&1 & sleep {delay}; kill -9 $!; wait $!");
+    parent.shell_within(&script, LIMIT)?;
+    ensure!(parent.shell("pidof vmwp")?.status != 0, "the worker lives on");
+    Ok(())
+}

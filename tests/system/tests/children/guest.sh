@@ -1,0 +1,52 @@
+# What a guest does. The serial port is slow: every line here is one that a test reads.
+
+check() {
+    echo "release $(uname -r)"
+    echo "cpus $(nproc)"
+    cd /sys/devices/system
+    echo "clocks $(cat clocksource/clocksource0/available_clocksource)"
+    echo "clock $(cat clocksource/clocksource0/current_clocksource)"
+    for device in clockevents/clockevent[0-9]*/current_device; do echo "event $(cat $device)"; done
+    grep HVS: /proc/interrupts
+    ls -d /sys/bus/acpi/devices/VMBUS*
+    dmesg | grep -E 'Hypervisor detected|Hyper-V: Using'
+    dmesg -r | grep '^<[0-3]>'
+}
+
+work() {
+    load clock 2400 &
+    load work 90
+    kill $!
+}
+
+clock() {
+    load clock 1200
+}
+
+spin() {
+    echo "spinning"
+    load spin
+}
+
+idle() {
+    echo "idle"
+    while :; do sleep 1000; done
+}
+
+nothing() {
+    echo "user space"
+}
+
+restart() {
+    echo "restarting"
+    reboot -f
+}
+
+panic() {
+    echo "panicking"
+    echo c > /proc/sysrq-trigger
+}
+
+for word in $(cat /proc/cmdline); do
+    case $word in do=*) ${word#do=} ;; esac
+done
