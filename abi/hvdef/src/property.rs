@@ -41,12 +41,14 @@ open_enum! {
         SYNTHETIC_PROC_FEATURES = 0x0001_0001;
         /// Suspends all VPs.
         SUSPEND = 0x0002_0000;
-        /// CPU reserve.
+        /// CPU reserve: of one LP for each VP, in units of 1/65536.
         CPU_RESERVE = 0x0002_0001;
-        /// CPU limit.
+        /// CPU limit, in the same units.
         CPU_CAP = 0x0002_0002;
-        /// CPU weight.
+        /// CPU weight, 1 to 10,000.
         CPU_WEIGHT = 0x0002_0003;
+        /// CPU group.
+        CPU_GROUP_ID = 0x0002_0004;
         /// Scheduling by root and hypervisor together.
         INTEGRATED_SCHEDULER_ENABLED = 0x0002_0005;
         /// 1: reference time and TSC of the partition stand still.

@@ -74,6 +74,12 @@ pub fn count() -> u32 {
     1 + SLOTS.lock().iter().filter(|slot| slot.page != 0).count() as u32
 }
 
+/// The sum of `value` over all children.
+pub fn sum(value: impl Fn(&Partition) -> u64) -> u64 {
+    let used = |slot: &&Slot| slot.page != 0;
+    SLOTS.lock().iter().filter(used).map(|slot| value(at(slot.page))).sum()
+}
+
 fn at(page: u64) -> &'static Partition {
     // SAFETY: `create` put a partition there, and `delete` waits until nobody uses it.
     unsafe { &*phys::pointer(page).cast() }

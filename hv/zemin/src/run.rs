@@ -198,8 +198,12 @@ fn take_in(vp: &Vp, state: &mut State) -> u64 {
 }
 
 /// Sets the physical timer to what comes first: a timer of the VP that runs, or the end of its turn.
+///
+/// For a VP that does not run this has time until it does.
 pub fn update_timer(lp: &Lp, state: &State) {
-    interrupts::set_timer(lp, lp.turn_end.get().min(state.next_deadline()));
+    if state.on_lp {
+        interrupts::set_timer(lp, lp.turn_end.get().min(state.next_deadline()));
+    }
 }
 
 /// Resumes a halted VP that has a reason to. Whether it runs now.

@@ -35,10 +35,8 @@ impl<T> SpinLock<T> {
 
     /// Takes the lock if it is open.
     pub fn try_lock(&self) -> Option<Guard<'_, T>> {
-        let free = self
-            .locked
-            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok();
+        let free =
+            self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok();
         // Lazily: a guard that is made and not given out would open somebody else's lock.
         free.then(|| Guard { lock: self })
     }

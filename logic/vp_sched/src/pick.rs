@@ -4,7 +4,8 @@ use crate::budget;
 use crate::class::{Class, classify};
 use crate::entity::{Entity, Env, State, VpRef, Vps};
 use crate::params::{
-    CACHE_HOT, MIN_ALARM, MIN_RUN, PERIOD, RESERVABLE, SOLO_SLICE, WAKE_MARGIN, WATCH_BATCH, WATCH_PAUSE,
+    CACHE_HOT, MIN_ALARM, MIN_RUN, PERIOD, RESERVABLE, SOLO_SLICE, WAKE_MARGIN, WATCH_BATCH,
+    WATCH_PAUSE,
 };
 use crate::queue::{Decision, RunQueue};
 use crate::vtime;

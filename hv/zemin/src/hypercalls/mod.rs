@@ -14,6 +14,7 @@ mod partitions;
 mod ports;
 mod property;
 mod registers;
+pub mod scheduling;
 mod signals;
 mod stats;
 mod system;

@@ -1,7 +1,7 @@
 //! Partition properties: the parent's own, and Zemin's for its tools.
 
 use super::interrupt::own_partition;
-use super::{Call, memory, tally};
+use super::{Call, memory, scheduling, tally};
 use crate::children;
 use crate::lp;
 use crate::mem::{frames, space};
@@ -45,7 +45,7 @@ pub fn get(call: &Call) -> Outcome {
                 partition.synthetic_features.load(Ordering::Relaxed)
             }
             PartitionProperty::GUEST_OS_ID => partition.guest_os_id.load(Ordering::Relaxed),
-            _ => return Err(HvStatus::UNKNOWN_PROPERTY),
+            other => scheduling::get(&partition, other).ok_or(HvStatus::UNKNOWN_PROPERTY)?,
         };
         call.output(&GetPartitionPropertyOutput { value })
     }))
@@ -54,6 +54,9 @@ pub fn get(call: &Call) -> Outcome {
 /// SET_PARTITION_PROPERTY: of children only.
 pub fn set(call: &Call) -> Outcome {
     Outcome::from(call.input::<SetPartitionProperty>().and_then(|input| {
+        if let Some(done) = scheduling::set(&input) {
+            return done;
+        }
         let partition = children::find_child(input.partition_id)?;
         match input.property {
             // What the child's CPUID will show is settled before it becomes active.
