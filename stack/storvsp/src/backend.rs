@@ -1,3 +1,66 @@
 //! Stores of disks.
+//!
+//! ```text
+//!   Queue ──┬─ uring    ──┐                    ┌─ raw      a file or block device is the disk
+//!           ├─ threads  ──┼── asks a Mapping ──┤
+//!           └─ memory     │                    └─ (other crates: images with a format)
+//!                         └── blocking, direct: what both share
+//! ```
+//!
+//! A [`Mapping`] says where the bytes of a disk are in files; a queue moves them between there and the guest's pages.
 
+pub mod blocking;
+pub mod direct;
+pub mod jobs;
+pub mod mapping;
 pub mod memory;
+pub mod raw;
+pub mod threads;
+pub mod uring;
+
+pub use mapping::{Extent, FileRef, Mapping, Place};
+pub use raw::RawDisk;
+
+use crate::block::{Disk, DiskInfo, Queue};
+use std::io;
+use std::sync::Arc;
+use vmm_sys_util::eventfd::EventFd;
+
+/// A disk in files, by io_uring where the system has it, else by threads.
+pub struct FileDisk<M> {
+    mapping: Arc<M>,
+    uring: bool,
+}
+
+impl<M: Mapping> FileDisk<M> {
+    /// Of the files that `mapping` names.
+    pub fn new(mapping: M) -> Self {
+        Self { mapping: Arc::new(mapping), uring: true }
+    }
+
+    /// The same without io_uring.
+    pub fn with_threads(mapping: M) -> Self {
+        Self { mapping: Arc::new(mapping), uring: false }
+    }
+
+    /// Where the bytes are.
+    pub fn mapping(&self) -> &Arc<M> {
+        &self.mapping
+    }
+}
+
+impl<M: Mapping> Disk for FileDisk<M> {
+    fn info(&self) -> DiskInfo {
+        self.mapping.info()
+    }
+
+    fn open_queue(&self, depth: u32, wake: &EventFd) -> io::Result<Box<dyn Queue>> {
+        if self.uring {
+            match uring::UringQueue::new(Arc::clone(&self.mapping), depth, wake) {
+                Ok(queue) => return Ok(Box::new(queue)),
+                Err(error) => tracing::info!(%error, "no io_uring: disks are served by threads"),
+            }
+        }
+        Ok(Box::new(threads::ThreadQueue::new(Arc::clone(&self.mapping), wake)?))
+    }
+}

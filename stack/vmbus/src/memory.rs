@@ -202,14 +202,14 @@ impl Scatter {
         &self.runs
     }
 
-    /// Makes `part` the bytes from `offset` on, `length` of them or as many as there are.
-    pub fn part(&self, offset: usize, length: usize, part: &mut Scatter) {
-        part.clear();
-        part.memory = self.memory.clone();
+    /// The bytes from `offset` on, `length` of them or as many as there are.
+    pub fn part(&self, offset: usize, length: usize) -> Scatter {
+        let mut part = Scatter::new(&self.memory, 0);
         self.visit(offset, length, |start, bytes, _| {
             part.push_run(start, bytes);
             part.length += bytes;
         });
+        part
     }
 
     /// Copies into `bytes` from `offset` on; how many there were.
@@ -344,8 +344,7 @@ mod tests {
             }
             let mut all = vec![0; scatter.len()];
             prop_assert_eq!(scatter.read_at(0, &mut all), pages.len() * 2000);
-            let mut part = Scatter::new(&memory, 0);
-            scatter.part(offset, length, &mut part);
+            let part = scatter.part(offset, length);
             let expected = &all[offset.min(all.len())..offset.saturating_add(length).min(all.len())];
             let mut read = vec![0; length];
             prop_assert_eq!(part.read_at(0, &mut read), expected.len());

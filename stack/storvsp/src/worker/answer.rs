@@ -2,7 +2,7 @@
 
 use super::Worker;
 use super::execute::Verdict;
-use crate::block::{Completed, Operation as IoOperation};
+use crate::block::Completed;
 use crate::scsi::{Io, Sense, status};
 use vmbusdef::storage::{Operation, SENSE_MAX, Srb, SrbStatus, Status, VstorPacket};
 use zerocopy::{FromBytes, IntoBytes};
@@ -25,10 +25,7 @@ impl Worker {
         let Completed { request, result } = completed;
         let Some(slot) = self.slots.get_mut(request.tag) else { return };
         slot.return_buffer(request.buffer);
-        let moved = match request.operation {
-            IoOperation::Read | IoOperation::Write { .. } => request.length as u32,
-            _ => 0,
-        };
+        let moved = slot.moved;
         let next = slot.more.pop();
         let verdict = match (result, next) {
             (Err(error), _) => {

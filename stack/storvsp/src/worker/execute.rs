@@ -130,6 +130,7 @@ impl Worker {
     pub(super) fn begin(&mut self, index: u32, srb: &Srb, io: Io) -> Verdict {
         let Some(slot) = self.slots.get_mut(index) else { return Verdict::UnderWay };
         let Io { operation, offset, length } = io;
+        slot.moved = 0;
         let buffer = slot.buffer_mut();
         if matches!(operation, IoOperation::Read | IoOperation::Write { .. }) {
             let room = buffer.len().min(srb.data_transfer_length as usize) as u64;
@@ -137,6 +138,7 @@ impl Worker {
                 return Verdict::Status(SrbStatus::DATA_OVERRUN);
             }
             buffer.truncate(length as usize);
+            slot.moved = length as u32;
         }
         let request = Request { tag: index, operation, offset, length, buffer: slot.take_buffer() };
         let Some(lun) = self.attached.get_mut(srb.lun) else {

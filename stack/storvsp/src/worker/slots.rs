@@ -15,6 +15,8 @@ pub(super) struct Slot {
     pub(super) packet: VstorPacket,
     /// Away while a disk has it.
     buffer: Option<Scatter>,
+    /// Bytes of data that a read or write moves.
+    pub(super) moved: u32,
     /// Further I/Os, the next one last.
     pub(super) more: Vec<Io>,
     memory: GuestMemory,
@@ -50,6 +52,7 @@ impl Slots {
             wants_answer: false,
             packet: VstorPacket::new_zeroed(),
             buffer: Some(Scatter::new(memory, RUNS)),
+            moved: 0,
             more: Vec::new(),
             memory: memory.clone(),
         };

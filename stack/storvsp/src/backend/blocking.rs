@@ -1,0 +1,121 @@
+//! Requests done by blocking system calls.
+#![expect(unsafe_code, reason = "the system calls that fill guest memory take addresses")]
+
+use super::jobs::{self, Buffer, Piece};
+use super::mapping::{Extent, Mapping};
+use crate::block::{IoError, Operation, Request};
+use libc::iovec;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Lists that are reused from request to request.
+#[derive(Default)]
+pub struct Scratch {
+    extents: Vec<Extent>,
+    pieces: Vec<Piece>,
+}
+
+/// Does a request, whatever it is.
+pub fn execute<M: Mapping>(
+    mapping: &M,
+    request: &Request,
+    scratch: &mut Scratch,
+) -> Result<(), IoError> {
+    let (offset, length) = (request.offset, request.length);
+    match &request.operation {
+        Operation::Read => transfer(mapping, request, scratch),
+        Operation::Write { fua } => {
+            transfer(mapping, request, scratch)?;
+            if *fua { mapping.flush() } else { Ok(()) }
+        }
+        Operation::Flush => mapping.flush(),
+        Operation::Discard => mapping.discard(offset, length),
+        Operation::WriteZeros => mapping.write_zeros(offset, length),
+        Operation::Fill(block) => fill(mapping, offset, length, block),
+    }
+}
+
+/// Moves the data of a read or write.
+fn transfer<M: Mapping>(
+    mapping: &M,
+    request: &Request,
+    scratch: &mut Scratch,
+) -> Result<(), IoError> {
+    let Scratch { extents, pieces } = scratch;
+    let guard = jobs::cut(mapping, request, extents, pieces)?;
+    for piece in pieces.iter_mut() {
+        let fd = mapping.file(piece.file).ok_or(IoError::Unsupported)?.fd;
+        loop {
+            let offset = piece.offset;
+            let moved = match piece.buffer(request) {
+                Buffer::Runs(runs) => move_runs(&request.operation, fd, runs, offset),
+                Buffer::Run(run) => move_runs(&request.operation, fd, &[run], offset),
+            };
+            match moved {
+                Ok(bytes) if piece.advance(request, bytes)? => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    jobs::finish(mapping, guard)
+}
+
+/// One system call; the bytes it moved.
+fn move_runs(
+    operation: &Operation,
+    fd: BorrowedFd<'_>,
+    runs: &[iovec],
+    offset: u64,
+) -> io::Result<usize> {
+    let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
+    let (first, count) = (runs.as_ptr(), runs.len().min(libc::UIO_MAXIOV as usize) as libc::c_int);
+    let moved = if matches!(operation, Operation::Read) {
+        // SAFETY: the runs are guest memory that the request keeps mapped, or a `Bounce` borrowed mutably by its piece;
+        // the guest expects the former to change, and nothing refers to either.
+        unsafe { libc::preadv(fd.as_raw_fd(), first, count, offset) }
+    } else {
+        // SAFETY: as above; they are only read.
+        unsafe { libc::pwritev(fd.as_raw_fd(), first, count, offset) }
+    };
+    usize::try_from(moved).map_err(|_| io::Error::last_os_error())
+}
+
+/// Writes the same block over and over.
+fn fill<M: Mapping>(mapping: &M, offset: u64, length: u64, block: &[u8]) -> Result<(), IoError> {
+    let mut extents = Vec::new();
+    let guard = mapping.map_write(offset, length, &mut extents)?;
+    let mut chunk = super::direct::Bounce::new(64 << 10);
+    for (to, from) in chunk.as_mut_bytes().iter_mut().zip(block.iter().cycle()) {
+        *to = *from;
+    }
+    for extent in &extents {
+        fill_extent(mapping, extent, &mut chunk)?;
+    }
+    mapping.written(guard)
+}
+
+/// Extents and the chunk both begin with a whole block.
+fn fill_extent<M: Mapping>(
+    mapping: &M,
+    extent: &Extent,
+    chunk: &mut super::direct::Bounce,
+) -> Result<(), IoError> {
+    let super::Place::File { file, offset } = extent.place else {
+        return Err(IoError::Unsupported);
+    };
+    let fd = mapping.file(file).ok_or(IoError::Unsupported)?.fd;
+    let mut done = 0;
+    while done < extent.length {
+        let mut run = chunk.iovec((done % chunk.as_bytes().len() as u64) as usize);
+        run.iov_len = run.iov_len.min((extent.length - done) as usize);
+        match move_runs(&Operation::Write { fua: false }, fd, &[run], offset + done) {
+            Ok(0) => return Err(IoError::Host(io::ErrorKind::WriteZero.into())),
+            Ok(bytes) => done += bytes as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

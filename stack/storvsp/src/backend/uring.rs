@@ -1,0 +1,322 @@
+//! A queue on io_uring: reads, writes and flushes of one channel on one disk, started together by one system call.
+//!
+//! The guest's pages are named to the kernel as they are; nothing is copied, but for buffers that O_DIRECT does not take.
+//! What io_uring cannot do, or what has more to it than data, goes to a thread.
+#![expect(unsafe_code, reason = "a submission names memory by address")]
+
+use super::jobs::{self, Buffer, Guard, Piece};
+use super::mapping::{Extent, Mapping};
+use super::threads::ThreadQueue;
+use crate::block::{Completed, IoError, Operation, Queue, Request};
+use io_uring::squeue::Entry;
+use io_uring::{IoUring, opcode, types};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use vmm_sys_util::eventfd::EventFd;
+
+/// Piece number of a flush.
+const FLUSH: u32 = u32::MAX;
+
+/// A request under way.
+struct Job<M: Mapping> {
+    request: Request,
+    guard: Option<Guard<M>>,
+    /// Submissions that have not come back.
+    outstanding: u32,
+    /// The first thing that went wrong.
+    error: Option<IoError>,
+    is_flushing: bool,
+}
+
+/// A place for a job. Its pieces stay where they are while the kernel knows of them.
+struct Slot<M: Mapping> {
+    job: Option<Job<M>>,
+    pieces: Vec<Piece>,
+}
+
+/// A queue with a ring of its own.
+pub struct UringQueue<M: Mapping> {
+    ring: IoUring,
+    mapping: Arc<M>,
+    slots: Vec<Slot<M>>,
+    free: Vec<u32>,
+    extents: Vec<Extent>,
+    done: VecDeque<Completed>,
+    /// Submissions the kernel has not heard of.
+    is_dirty: bool,
+    /// For what blocks; made when it is needed.
+    helper: Option<ThreadQueue<M>>,
+    /// Requests that the helper has.
+    helped: u32,
+    wake: EventFd,
+}
+
+impl<M: Mapping> UringQueue<M> {
+    /// Into `mapping`, for `depth` requests at a time.
+    ///
+    /// # Errors
+    ///
+    /// The system has no io_uring, or not for us.
+    pub fn new(mapping: Arc<M>, depth: u32, wake: &EventFd) -> io::Result<Self> {
+        let depth = depth.clamp(1, 4096);
+        let build = |builder: &mut io_uring::Builder| builder.setup_clamp().build(depth);
+        // Completions are taken when this thread enters the kernel anyway; Linux before 5.19 interrupts it.
+        let ring = build(IoUring::builder().setup_coop_taskrun())
+            .or_else(|_| build(&mut IoUring::builder()))?;
+        ring.submitter().register_eventfd(wake.as_raw_fd())?;
+        let slot = |_| Slot { job: None, pieces: Vec::with_capacity(1) };
+        Ok(Self {
+            ring,
+            mapping,
+            slots: (0..depth).map(slot).collect(),
+            free: (0..depth).rev().collect(),
+            extents: Vec::with_capacity(1),
+            done: VecDeque::with_capacity(depth as usize),
+            is_dirty: false,
+            helper: None,
+            helped: 0,
+            wake: wake.try_clone()?,
+        })
+    }
+
+    /// Starts a read or write.
+    fn begin_transfer(&mut self, request: Request) -> Result<(), Request> {
+        let Some(index) = self.free.pop() else { return Err(request) };
+        let Some(slot) = self.slots.get_mut(index as usize) else { return Err(request) };
+        let cut = jobs::cut(&*self.mapping, &request, &mut self.extents, &mut slot.pieces);
+        let (guard, error) = match cut {
+            Ok(guard) => (Some(guard), None),
+            Err(error) => (None, Some(error)),
+        };
+        let count = if error.is_some() { 0 } else { slot.pieces.len() as u32 };
+        slot.job = Some(Job { request, guard, outstanding: count, error, is_flushing: false });
+        (0..count).for_each(|piece| self.submit_piece(index, piece));
+        if count == 0 {
+            self.settle(index);
+        }
+        Ok(())
+    }
+
+    fn begin_flush(&mut self, request: Request) -> Result<(), Request> {
+        let Some(index) = self.free.pop() else { return Err(request) };
+        let Some(slot) = self.slots.get_mut(index as usize) else { return Err(request) };
+        slot.job =
+            Some(Job { request, guard: None, outstanding: 1, error: None, is_flushing: true });
+        self.submit_flush(index);
+        Ok(())
+    }
+
+    fn submit_piece(&mut self, index: u32, number: u32) {
+        let Some(slot) = self.slots.get_mut(index as usize) else { return };
+        let (Some(job), Some(piece)) = (&slot.job, slot.pieces.get_mut(number as usize)) else {
+            return;
+        };
+        let Some(file) = self.mapping.file(piece.file) else {
+            return self.came_back(index, number, -libc::EBADF);
+        };
+        let entry =
+            transfer_entry(file.fd, &job.request, piece).user_data(user_data(index, number));
+        self.push(&entry);
+    }
+
+    fn submit_flush(&mut self, index: u32) {
+        let file = self.mapping.flush_file().and_then(|number| self.mapping.file(number));
+        let Some(file) = file else { return self.came_back(index, FLUSH, -libc::EBADF) };
+        let entry = opcode::Fsync::new(types::Fd(file.fd.as_raw_fd()))
+            .flags(types::FsyncFlags::DATASYNC)
+            .build()
+            .user_data(user_data(index, FLUSH));
+        self.push(&entry);
+    }
+
+    fn push(&mut self, entry: &Entry) {
+        self.is_dirty = true;
+        loop {
+            // SAFETY: the entry names a file that the mapping keeps open, runs that are in the slot or in the buffer of
+            // its request, and guest memory or a copy that these own. A slot is emptied only when all its entries have
+            // come back, and dropping the queue waits for that.
+            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+                return;
+            }
+            self.enter(0);
+        }
+    }
+
+    /// Tells the kernel, and waits for `wanted` completions.
+    fn enter(&self, wanted: usize) {
+        loop {
+            match self.ring.submitter().submit_and_wait(wanted) {
+                Ok(_) => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Too many completions wait: they are taken before the next try.
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => return,
+                Err(error) => {
+                    tracing::error!(%error, "io_uring refuses to work");
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Takes what the kernel has done.
+    fn take_completions(&mut self) {
+        loop {
+            let Some(entry) = self.ring.completion().next() else { return };
+            let (index, number) = ((entry.user_data() >> 32) as u32, entry.user_data() as u32);
+            self.came_back(index, number, entry.result());
+        }
+    }
+
+    /// A submission is done, or as much of it as the kernel cared to do.
+    fn came_back(&mut self, index: u32, number: u32, result: i32) {
+        let Some(slot) = self.slots.get_mut(index as usize) else { return };
+        let Some(job) = &mut slot.job else { return };
+        let is_again = matches!(-result, libc::EINTR | libc::EAGAIN);
+        let finished = match (usize::try_from(result), slot.pieces.get_mut(number as usize)) {
+            (Err(_), _) if is_again => Ok(false),
+            (Err(_), _) => Err(IoError::from(io::Error::from_raw_os_error(-result))),
+            (Ok(bytes), Some(piece)) => piece.advance(&job.request, bytes),
+            (Ok(_), None) => Ok(true),
+        };
+        match finished {
+            Ok(false) if number == FLUSH => return self.submit_flush(index),
+            Ok(false) => return self.submit_piece(index, number),
+            Ok(true) => {}
+            Err(error) => job.error = job.error.take().or(Some(error)),
+        }
+        job.outstanding -= 1;
+        if job.outstanding == 0 {
+            self.settle(index);
+        }
+    }
+
+    /// All submissions of a job are back.
+    fn settle(&mut self, index: u32) {
+        let Some(slot) = self.slots.get_mut(index as usize) else { return };
+        let Some(mut job) = slot.job.take() else { return };
+        let mut error = job.error.take();
+        if let Some(guard) = job.guard.take().filter(|_| error.is_none()) {
+            error = jobs::finish(&*self.mapping, guard).err();
+        }
+        let is_durable = !matches!(job.request.operation, Operation::Write { fua: true });
+        if error.is_none() && !is_durable && !job.is_flushing {
+            return self.make_durable(index, job);
+        }
+        slot.pieces.clear();
+        self.free.push(index);
+        let result = error.map_or(Ok(()), Err);
+        self.done.push_back(Completed { request: job.request, result });
+    }
+
+    /// The data of a write through is written: now for the platter.
+    fn make_durable(&mut self, index: u32, mut job: Job<M>) {
+        let Some(slot) = self.slots.get_mut(index as usize) else { return };
+        slot.pieces.clear();
+        if self.mapping.flush_file().is_some() {
+            (job.outstanding, job.is_flushing) = (1, true);
+            slot.job = Some(job);
+            return self.submit_flush(index);
+        }
+        self.free.push(index);
+        let request = Request { operation: Operation::Flush, ..job.request };
+        if let Err(request) = self.help(request) {
+            let result = Err(IoError::Host(io::ErrorKind::Other.into()));
+            self.done.push_back(Completed { request, result });
+        }
+    }
+
+    /// Hands a request to the thread.
+    fn help(&mut self, request: Request) -> Result<(), Request> {
+        if self.helper.is_none() {
+            let helper = ThreadQueue::with_threads(Arc::clone(&self.mapping), &self.wake, 1);
+            self.helper =
+                helper.inspect_err(|error| tracing::error!(%error, "no thread for a disk")).ok();
+        }
+        let Some(helper) = &mut self.helper else { return Err(request) };
+        helper.submit(request)?;
+        helper.kick();
+        self.helped += 1;
+        Ok(())
+    }
+
+    /// Tells the kernel of everything new. Completions that come at once ring no bell.
+    fn start(&mut self) {
+        self.is_dirty = false;
+        self.ring.completion().disable_eventfd();
+        self.enter(0);
+        self.ring.completion().enable_eventfd();
+    }
+}
+
+impl<M: Mapping> Queue for UringQueue<M> {
+    fn submit(&mut self, request: Request) -> Result<(), Request> {
+        match request.operation {
+            Operation::Read | Operation::Write { .. } => self.begin_transfer(request),
+            Operation::Flush if self.mapping.flush_file().is_some() => self.begin_flush(request),
+            _ => self.help(request),
+        }
+    }
+
+    fn kick(&mut self) {
+        if self.is_dirty {
+            self.start();
+        }
+    }
+
+    fn completed(&mut self) -> Option<Completed> {
+        if self.done.is_empty() {
+            self.take_completions();
+            // Some of it may have to go on.
+            self.kick();
+        }
+        if let Some(completed) = self.done.pop_front() {
+            return Some(completed);
+        }
+        let helper = self.helper.as_mut().filter(|_| self.helped > 0)?;
+        let completed = helper.completed()?;
+        self.helped -= 1;
+        Some(completed)
+    }
+}
+
+impl<M: Mapping> Drop for UringQueue<M> {
+    fn drop(&mut self) {
+        while self.slots.iter().any(|slot| slot.job.is_some()) {
+            self.enter(1);
+            self.take_completions();
+        }
+    }
+}
+
+fn user_data(index: u32, piece: u32) -> u64 {
+    u64::from(index) << 32 | u64::from(piece)
+}
+
+/// What the kernel is to do for a piece.
+fn transfer_entry(fd: BorrowedFd<'_>, request: &Request, piece: &mut Piece) -> Entry {
+    let (fd, offset) = (types::Fd(fd.as_raw_fd()), piece.offset);
+    let is_read = matches!(request.operation, Operation::Read);
+    match (piece.buffer(request), is_read) {
+        (Buffer::Runs([run]), true) => {
+            opcode::Read::new(fd, run.iov_base.cast(), run.iov_len as u32).offset(offset).build()
+        }
+        (Buffer::Runs([run]), false) => {
+            opcode::Write::new(fd, run.iov_base.cast(), run.iov_len as u32).offset(offset).build()
+        }
+        (Buffer::Runs(runs), true) => {
+            opcode::Readv::new(fd, runs.as_ptr(), runs.len() as u32).offset(offset).build()
+        }
+        (Buffer::Runs(runs), false) => {
+            opcode::Writev::new(fd, runs.as_ptr(), runs.len() as u32).offset(offset).build()
+        }
+        (Buffer::Run(run), true) => {
+            opcode::Read::new(fd, run.iov_base.cast(), run.iov_len as u32).offset(offset).build()
+        }
+        (Buffer::Run(run), false) => {
+            opcode::Write::new(fd, run.iov_base.cast(), run.iov_len as u32).offset(offset).build()
+        }
+    }
+}
