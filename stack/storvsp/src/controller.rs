@@ -200,6 +200,13 @@ impl Controller {
         Ok(())
     }
 
+    /// A driver begins: what an earlier one had locked is free.
+    fn begin_anew(&self) {
+        for lun in lock(&self.luns).values() {
+            lun.state.is_locked.store(false, Ordering::Relaxed);
+        }
+    }
+
     /// The LUNs, and of when they are; `None` if `seen` is up to date.
     pub(crate) fn luns_after(&self, seen: u64) -> Option<(u64, Luns)> {
         if self.generation.load(Ordering::Acquire) == seen {
@@ -254,6 +261,9 @@ struct Thread {
 impl Device for ControllerDevice {
     fn open(&mut self, opened: OpenedChannel) -> Result<(), Box<dyn Error + Send + Sync>> {
         let subchannel = opened.subchannel;
+        if subchannel == 0 {
+            self.controller.begin_anew();
+        }
         let (waker, seen) = (opened.channel.waker()?, Arc::default());
         let stop = Stop::new(opened.channel.waker()?);
         let worker =

@@ -11,6 +11,7 @@
 
 pub mod cdb;
 pub mod disk;
+pub mod dvd;
 pub mod inquiry;
 pub mod mode;
 pub mod reply;
@@ -52,4 +53,10 @@ pub enum Outcome {
     Ios(Vec<Io>),
     /// It failed.
     Check(Sense),
+    /// The tray opens.
+    Eject,
+    /// The tray is locked, or no longer.
+    Lock(bool),
+    /// As [`Self::Done`], and the reply tells of all media events.
+    EventsTaken,
 }

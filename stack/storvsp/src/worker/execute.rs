@@ -4,8 +4,10 @@ use super::Worker;
 use crate::block::{DiskInfo, Operation as IoOperation, Request};
 use crate::controller::Class;
 use crate::lun::Kind;
+use crate::scsi::dvd::{self, Drive};
 use crate::scsi::inquiry::{self, DeviceType};
 use crate::scsi::{Command, Io, Outcome, Reply, Sense, cdb, disk};
+use std::sync::atomic::Ordering;
 use vmbusdef::storage::{CDB_MAX, Srb, SrbStatus};
 use zerocopy::FromBytes;
 
@@ -48,18 +50,15 @@ impl Worker {
         }
         let lun = if is_target { self.attached.get_mut(srb.lun) } else { None };
         let Some(lun) = lun else { return self.absent(index, srb, decoded) };
-        let is_informative =
-            matches!(decoded, Ok(Command::Inquiry { .. } | Command::RequestSense { .. }));
-        if let Some(sense) = lun.lun.state.take_attention().filter(|_| !is_informative) {
+        let attention =
+            if is_informative(&decoded) { None } else { lun.lun.state.take_attention() };
+        if let Some(sense) = attention {
             return Verdict::Check(sense);
         }
-        let command = match decoded {
-            Ok(command) => command,
-            Err(sense) => return Verdict::Check(sense),
-        };
-        match (lun.lun.kind, lun.info) {
-            (Kind::Disk, Some(info)) => self.disk(index, srb, &command, &info),
-            _ => Verdict::Check(Sense::NO_MEDIUM),
+        match (decoded, lun.lun.kind, lun.info) {
+            (Err(sense), ..) => Verdict::Check(sense),
+            (Ok(command), Kind::Disk, Some(info)) => self.disk(index, srb, &command, &info),
+            (Ok(command), ..) => self.drive(index, srb, &command),
         }
     }
 
@@ -91,6 +90,38 @@ impl Worker {
         self.settle(index, srb, outcome)
     }
 
+    fn drive(&mut self, index: u32, srb: &Srb, command: &Command) -> Verdict {
+        let Command::ModeSelect { length, .. } = command else {
+            self.parameters.clear();
+            return self.drive_with_parameters(index, srb, command);
+        };
+        if !self.read_parameters(index, srb, *length) {
+            return Verdict::Check(Sense::PARAMETER_LENGTH);
+        }
+        self.drive_with_parameters(index, srb, command)
+    }
+
+    fn drive_with_parameters(&mut self, index: u32, srb: &Srb, command: &Command) -> Verdict {
+        let Some(attached) = self.attached.get_mut(srb.lun) else {
+            return Verdict::Status(SrbStatus::INVALID_LUN);
+        };
+        let (lun, medium) = (&attached.lun, attached.info);
+        let is_locked = lun.state.is_locked.load(Ordering::Relaxed);
+        let event = lun.state.media_events.load(Ordering::Relaxed) as u8;
+        let drive = Drive { medium, is_locked, event };
+        let outcome =
+            dvd::execute(&drive, &lun.identity, command, &self.parameters, &mut self.reply);
+        match outcome {
+            Outcome::Lock(locked) => lun.state.is_locked.store(locked, Ordering::Relaxed),
+            Outcome::EventsTaken => lun.state.media_events.store(0, Ordering::Relaxed),
+            Outcome::Eject if !self.controller.eject(srb.lun) => {
+                return Verdict::Check(Sense::REMOVAL_PREVENTED);
+            }
+            _ => {}
+        }
+        self.settle(index, srb, outcome)
+    }
+
     /// Copies what came with a command; whether it was enough.
     fn read_parameters(&mut self, index: u32, srb: &Srb, wanted: usize) -> bool {
         self.parameters.clear();
@@ -109,7 +140,7 @@ impl Worker {
     fn settle(&mut self, index: u32, srb: &Srb, outcome: Outcome) -> Verdict {
         match outcome {
             Outcome::Check(sense) => Verdict::Check(sense),
-            Outcome::Done => {
+            Outcome::Done | Outcome::EventsTaken | Outcome::Lock(_) | Outcome::Eject => {
                 let Some(slot) = self.slots.get_mut(index) else { return Verdict::UnderWay };
                 self.reply.limit(srb.data_transfer_length as usize);
                 Verdict::Done(slot.buffer_mut().write_at(0, self.reply.as_bytes()) as u32)
@@ -163,6 +194,17 @@ impl Worker {
         }
         progress
     }
+}
+
+/// Commands that are done however much there is to be said first (SPC-4, 5.14.7; MMC-6, 4.1.6.1).
+fn is_informative(command: &Result<Command, Sense>) -> bool {
+    matches!(
+        command,
+        Ok(Command::Inquiry { .. }
+            | Command::RequestSense { .. }
+            | Command::GetConfiguration { .. }
+            | Command::GetEventStatus { .. })
+    )
 }
 
 /// LUNs of the target (SPC-4, 6.33).
