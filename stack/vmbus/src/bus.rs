@@ -11,6 +11,8 @@
 //! Everything that has an order goes through the one queue. A guest that posts faster than it reads the answers is told
 //! to come again later.
 
+#[cfg(test)]
+mod tests;
 mod thread;
 
 use crate::channel::Channel;

@@ -159,6 +159,11 @@ impl Gpadls {
         self.pages = self.all.values().map(|entry| entry.pages).sum();
     }
 
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.all.len() + self.pages
+    }
+
     pub(super) fn clear(&mut self) {
         self.all.clear();
         self.pages = 0;
