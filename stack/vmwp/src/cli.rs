@@ -2,6 +2,7 @@
 
 use crate::memory::MemoryLayout;
 use clap::{Parser, ValueEnum};
+use disk::Format;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -38,6 +39,11 @@ pub struct Cli {
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = parse_memory)]
     pub memory: u64,
 
+    /// Disk on the synthetic SCSI controller; give it once for each, in the order of their LUNs. The name tells the
+    /// format (.vhdx, .vhd, .img, .raw, .iso); behind commas: ro for reading only, format=vhdx, vhd or raw
+    #[arg(long, value_name = "FILE[,ro][,format=NAME]", value_parser = parse_disk)]
+    pub disk: Vec<DiskOption>,
+
     /// Virtual processors, 1 to 64
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub cpus: u32,
@@ -72,6 +78,17 @@ pub struct Cli {
     pub log: Option<String>,
 }
 
+/// A disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskOption {
+    /// Its image.
+    pub path: PathBuf,
+    /// The guest cannot write it.
+    pub read_only: bool,
+    /// The image's format, if not by its name.
+    pub format: Option<Format>,
+}
+
 /// What a reset does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OnReset {
@@ -101,6 +118,28 @@ pub enum ConsoleKind {
     Socket(PathBuf),
     /// Nowhere.
     None,
+}
+
+/// What follows the path is taken from the end, so that a path may have commas of its own.
+fn parse_disk(text: &str) -> Result<DiskOption, String> {
+    let (mut path, mut read_only, mut format) = (text, false, None);
+    while let Some((before, word)) = path.rsplit_once(',') {
+        match word {
+            "ro" => read_only = true,
+            "format=raw" => format = Some(Format::Raw),
+            "format=vhd" => format = Some(Format::Vhd),
+            "format=vhdx" => format = Some(Format::Vhdx),
+            word if word.starts_with("format=") => {
+                return Err("formats are raw, vhd and vhdx".into());
+            }
+            _ => break,
+        }
+        path = before;
+    }
+    if path.is_empty() {
+        return Err("it needs a path".into());
+    }
+    Ok(DiskOption { path: path.into(), read_only, format })
 }
 
 fn parse_console(text: &str) -> Result<ConsoleKind, String> {
@@ -199,6 +238,17 @@ mod tests {
         assert!(parse_console("pipe").unwrap_err().contains("pipe:PATH"));
         assert!(parse_console("tcp:1").is_err());
         assert!(parse_console(&format!("socket:{}", "x".repeat(108))).is_err());
+    }
+
+    #[test]
+    fn disks_have_a_path_and_words_behind_it() {
+        let disk =
+            |path: &str, read_only, format| Ok(DiskOption { path: path.into(), read_only, format });
+        assert_eq!(parse_disk("a.vhdx"), disk("a.vhdx", false, None));
+        assert_eq!(parse_disk("a,b.img,ro"), disk("a,b.img", true, None));
+        assert_eq!(parse_disk("x,format=raw,ro"), disk("x", true, Some(Format::Raw)));
+        assert!(parse_disk("x,format=qcow2").is_err() && parse_disk(",ro").is_err());
+        assert_eq!(parse(&["--disk", "a.img", "--disk", "b.img"]).unwrap().disk.len(), 2);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! ```text
 //!  main ─ cli, logging ─▶ worker ──▶ vm ──┬─▶ memory, acpi, boot     what the guest finds
 //!                           │             ├─▶ chipset                ports, IOAPIC, COM1, clock
-//!                        console,         └─▶ vp ─▶ emulator         a thread for each VP
-//!                        signals, control
+//!                        console,         ├─▶ vmbus ─▶ disks         devices of the guest's own kind
+//!                        signals, control └─▶ vp ─▶ emulator         a thread for each VP
 //! ```
 //!
 //! It sits between the management service, which starts it, and `/dev/mshv`, which it reaches only through the crate
@@ -17,11 +17,13 @@ pub mod chipset;
 pub mod cli;
 pub mod console;
 pub mod control;
+pub mod disks;
 pub mod emulator;
 pub mod logging;
 pub mod machine;
 pub mod memory;
 pub mod signals;
 pub mod vm;
+pub mod vmbus;
 pub mod vp;
 pub mod worker;

@@ -5,6 +5,7 @@ use crate::chipset::pm::PowerRequest;
 use crate::control::{Control, Outcome};
 use crate::emulator::Bus;
 use crate::memory::GuestRam;
+use ::vmbus::bus::Bus as VmBus;
 use std::sync::Arc;
 use vid::VidError;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
@@ -13,18 +14,29 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 pub struct Machine {
     ram: GuestRam,
     chipset: Chipset,
+    vmbus: VmBus,
     control: Arc<Control>,
 }
 
 impl Machine {
     /// Puts the parts together.
-    pub fn new(ram: GuestRam, chipset: Chipset, control: Arc<Control>) -> Self {
-        Self { ram, chipset, control }
+    pub fn new(ram: GuestRam, chipset: Chipset, vmbus: VmBus, control: Arc<Control>) -> Self {
+        Self { ram, chipset, vmbus, control }
     }
 
     /// The devices.
     pub fn chipset(&self) -> &Chipset {
         &self.chipset
+    }
+
+    /// The bus of the guest's own kind of devices.
+    pub fn vmbus(&self) -> &VmBus {
+        &self.vmbus
+    }
+
+    /// Reads RAM; `false` if not all of it is.
+    pub fn read_ram(&self, gpa: u64, bytes: &mut [u8]) -> bool {
+        self.ram.memory().read_slice(bytes, GuestAddress(gpa)).is_ok()
     }
 
     /// Where the end of the run is told.

@@ -9,8 +9,10 @@ use crate::boot::{BootSource, Entry, application_processor, boot_processor};
 use crate::chipset::Chipset;
 use crate::console::{Console, Listener};
 use crate::control::{Control, Outcome};
+use crate::disks::Disks;
 use crate::machine::Machine;
 use crate::memory::{GuestRam, MemoryLayout};
+use crate::vmbus;
 use crate::vp::VpThreads;
 use anyhow::Context;
 use hvdef::property::UnimplementedMsrAction;
@@ -24,7 +26,7 @@ const LVT_EXTINT: u32 = 0x700;
 const LVT_NMI: u32 = 0x400;
 
 /// What a VM is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct VmConfig {
     /// Bytes of memory.
     pub memory: u64,
@@ -32,6 +34,8 @@ pub struct VmConfig {
     pub cpus: u32,
     /// Memory comes from the pool of huge pages.
     pub hugepages: bool,
+    /// Disks of the SCSI controller.
+    pub disks: Disks,
 }
 
 /// A VM that is ready to run.
@@ -61,11 +65,12 @@ impl Vm {
         acpi.write(ram.memory())?;
         let entry = source.load(&layout, &ram, &acpi)?;
         ram.map_into(partition.as_ref())?;
+        let vmbus = vmbus::start(&partition, &ram, config.cpus, &config.disks)?;
         let vps = create_vps(partition.as_ref(), config.cpus, entry)?;
         let com1 = Arc::clone(chipset.com1());
         let listener: Arc<Listener> = Arc::new(move || com1.pump());
         console.attach(&listener);
-        let machine = Arc::new(Machine::new(ram, chipset, Arc::clone(control)));
+        let machine = Arc::new(Machine::new(ram, chipset, vmbus, Arc::clone(control)));
         Ok(Self { partition, machine, vps, _listener: listener })
     }
 

@@ -4,7 +4,7 @@
 //!  run ─▶ Exit::IoPort ────── port ────────────────────────────╮
 //!         Exit::Memory ────── emulator ── RAM, devices ────────┤
 //!         Exit::ApicEoi ───── IOAPIC ──────────────────────────┼─▶ run
-//!         Exit::Hypercall ─── answered ────────────────────────┤
+//!         Exit::Hypercall ─── VMBus ───────────────────────────┤
 //!         Exit::Interrupted ─ has the run ended? ──────────────╯
 //!         triple fault, errors ─▶ Control
 //! ```

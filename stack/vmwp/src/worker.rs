@@ -4,6 +4,7 @@ use crate::boot::BootSource;
 use crate::cli::{Cli, OnCrash, OnReset};
 use crate::console::Console;
 use crate::control::{Control, Outcome};
+use crate::disks::Disks;
 use crate::signals;
 use crate::vm::{Vm, VmConfig};
 use anyhow::Context;
@@ -33,8 +34,9 @@ pub fn run(cli: &Cli) -> anyhow::Result<i32> {
     let new_partition = || hypervisor.create_partition(&partition);
     let control = Arc::new(Control::default());
     signals::listen(Arc::clone(&control)).context("cannot listen for signals")?;
+    let disks = Disks::open(&cli.disk)?;
     let console = Console::open(&cli.console, &control)?;
-    run_vms(cli, &new_partition, &mut source, &console, &control)
+    run_vms(cli, &new_partition, &mut source, &disks, &console, &control)
 }
 
 /// Runs VMs until one ends for good.
@@ -42,10 +44,16 @@ pub fn run_vms(
     cli: &Cli,
     new_partition: &NewPartition<'_>,
     source: &mut BootSource,
+    disks: &Disks,
     console: &Console,
     control: &Arc<Control>,
 ) -> anyhow::Result<i32> {
-    let config = VmConfig { memory: cli.memory, cpus: cli.cpus, hugepages: cli.hugepages };
+    let config = VmConfig {
+        memory: cli.memory,
+        cpus: cli.cpus,
+        hugepages: cli.hugepages,
+        disks: disks.clone(),
+    };
     loop {
         let partition = new_partition()?;
         let vm = Vm::new(partition, &config, source, console, control)?;

@@ -50,10 +50,14 @@ pub fn exit(vp: &dyn Vp, machine: &Machine, exit: Exit) -> Result<(), Stop> {
         Exit::IoPort(io) => io_port(vp, machine, &io),
         Exit::Memory(access) => memory(vp, machine, &access),
         Exit::ApicEoi { vector } => Ok(machine.chipset().interrupts().end_of_interrupt(vector)?),
-        Exit::Hypercall(call) => Ok(hypercall::answer(vp, &call)?),
+        Exit::Hypercall(call) => Ok(hypercall::answer(vp, machine, &call)?),
         Exit::Msr(access) => Ok(msr(vp, &access)?),
         Exit::Cpuid(question) => Ok(cpuid(vp, &question)?),
-        Exit::Interrupted | Exit::SintDeliverable { .. } => Ok(()),
+        Exit::Interrupted => Ok(()),
+        Exit::SintDeliverable { .. } => {
+            machine.vmbus().deliverable();
+            Ok(())
+        }
         Exit::TripleFault(_) => Err(Stop::Crash("triple fault".into())),
         Exit::Exception { vector, error_code, .. } => {
             Err(Stop::Crash(format!("exception {vector}, error code {error_code:#x}")))

@@ -3,6 +3,7 @@
 use crate::chipset::{Chipset, ports};
 use crate::console::testing::Recorder;
 use crate::control::{Control, Outcome};
+use crate::disks::Disks;
 use crate::machine::Machine;
 use crate::memory::layout::IOAPIC_BASE;
 use crate::memory::{GuestRam, MemoryLayout};
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use vid::exit::{Access, Context, CpuidExit, Exit, HypercallExit, MsrExit};
 use vid::fake::{FakeGuest, FakePartition};
 use vid::{Partition, RegisterName, SegmentRegister, VpIndex};
+use vm_memory::{Bytes, GuestAddress};
 
 /// A VP that runs in a thread of its own.
 struct Running {
@@ -20,6 +22,7 @@ struct Running {
     control: Arc<Control>,
     console: Arc<Recorder>,
     thread: Option<std::thread::JoinHandle<()>>,
+    ram: GuestRam,
 }
 
 impl Running {
@@ -30,11 +33,15 @@ impl Running {
         let chipset = Chipset::new(shared, &ends).unwrap();
         let ram = GuestRam::new(&MemoryLayout::new(32 << 20).unwrap(), false).unwrap();
         let control = Arc::new(Control::default());
-        let machine = Machine::new(ram, chipset, Arc::clone(&control));
+        let shared: Arc<dyn Partition> = Arc::new(partition.clone());
+        let vmbus = crate::vmbus::start(&shared, &ram, 1, &Disks::default()).unwrap();
+        let memory = ram.clone();
+        let machine = Machine::new(ram, chipset, vmbus, Arc::clone(&control));
         let guest = partition.guest(VpIndex(0));
         let vp = partition.create_vp(VpIndex(0)).unwrap();
         let thread = std::thread::spawn(move || super::run(vp, &machine));
-        let running = Self { partition, guest, control, console, thread: Some(thread) };
+        let running =
+            Self { partition, guest, control, console, thread: Some(thread), ram: memory };
         running.set(RegisterName::RIP, 0x1000);
         running.set_segment(RegisterName::CS, 0xA09B);
         running.set(RegisterName::EFER, 0x500);
@@ -191,26 +198,68 @@ fn unknown_msrs_read_as_zero_and_cpuid_answers_as_the_hypervisor_would() {
     assert_eq!(vm.get(RegisterName::RIP), 0x1004);
 }
 
+impl Running {
+    fn call(&self, code: HypercallCode, is_fast: bool, input: u64) -> u64 {
+        let control = HypercallInput::new().with_code(code).with_is_fast(is_fast).into_bits();
+        let context = self.context();
+        let call = HypercallExit { context, is_64_bit: true, control, input, output: 0 };
+        assert!(self.guest.exit(Exit::Hypercall(call)));
+        self.get(RegisterName::RAX)
+    }
+}
+
 #[test]
-fn hypercalls_are_answered_as_without_vmbus() {
+fn hypercalls_for_connections_that_are_not_there_are_refused() {
     let vm = Running::start();
-    let call = |code| HypercallExit {
-        context: vm.context(),
-        is_64_bit: true,
-        control: HypercallInput::new().with_code(code).into_bits(),
-        input: 0,
-        output: 0,
-    };
-    assert!(vm.guest.exit(Exit::Hypercall(call(HypercallCode::POST_MESSAGE))));
-    assert_eq!((vm.get(RegisterName::RAX), vm.get(RegisterName::RIP)), (0x12, 0x1003));
-    assert!(vm.guest.exit(Exit::Hypercall(call(HypercallCode::CREATE_PARTITION))));
-    assert_eq!(vm.get(RegisterName::RAX), 2);
-    let mut narrow = call(HypercallCode::POST_MESSAGE);
-    narrow.is_64_bit = false;
+    assert_eq!(vm.call(HypercallCode::POST_MESSAGE, false, 0), 0x12);
+    assert_eq!(vm.get(RegisterName::RIP), 0x1003);
+    assert_eq!(vm.call(HypercallCode::SIGNAL_EVENT, true, 0x2001), 0x12);
+    assert_eq!(vm.call(HypercallCode::CREATE_PARTITION, false, 0), 2);
+    let context = vm.context();
+    let narrow = HypercallExit { context, is_64_bit: false, control: 0, input: 0, output: 0 };
     vm.set(RegisterName::RAX, 0x5D);
     vm.set(RegisterName::RDX, 0);
     assert!(vm.guest.exit(Exit::Hypercall(narrow)));
     assert_eq!((vm.get(RegisterName::RAX), vm.get(RegisterName::RDX)), (0x12, 0));
+}
+
+#[test]
+fn a_message_that_lies_nowhere_or_is_too_long_is_refused() {
+    let vm = Running::start();
+    assert_eq!(vm.call(HypercallCode::POST_MESSAGE, false, 0x1004), 4, "unaligned");
+    assert_eq!(vm.call(HypercallCode::POST_MESSAGE, false, 0x1FF8), 4, "over the end of a page");
+    assert_eq!(vm.call(HypercallCode::POST_MESSAGE, false, 0xF000_0000), 3, "no RAM");
+    vm.message(4, &[0; 8], 241);
+    assert_eq!(vm.call(HypercallCode::POST_MESSAGE, false, 0x2000), 5);
+}
+
+impl Running {
+    /// Leaves the input of POST_MESSAGE at 0x2000.
+    fn message(&self, connection: u32, payload: &[u8], size: u32) {
+        let words = [connection, 0, 1, size];
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let bytes = [&bytes, payload].concat();
+        self.ram.memory().write_slice(&bytes, GuestAddress(0x2000)).unwrap();
+    }
+}
+
+#[test]
+fn a_guest_that_makes_contact_is_answered() {
+    let vm = Running::start();
+    // INITIATE_CONTACT: version 5.2, VP 0, SINT 2, no monitor pages.
+    let words = [14, 0, 0x0005_0002, 0, 2, 0, 0, 0, 0, 0u32];
+    let payload: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    vm.message(4, &payload, 40);
+    assert_eq!(vm.call(HypercallCode::POST_MESSAGE, false, 0x2000), 0);
+    let answer = loop {
+        if let [(vp, sint, message)] = vm.partition.take_messages()[..] {
+            assert_eq!((vp, sint), (VpIndex(0), 2));
+            break message;
+        }
+        std::thread::yield_now();
+    };
+    // VERSION_RESPONSE: supported.
+    assert_eq!(&answer.payload[..9], &[15, 0, 0, 0, 0, 0, 0, 0, 1]);
 }
 
 #[test]
