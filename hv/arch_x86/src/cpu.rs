@@ -10,6 +10,8 @@ pub const CR0_WP: u64 = 1 << 16;
 pub const CR4_OSXSAVE: u64 = 1 << 18;
 /// CR4: protection keys, visible in CPUID 7 ECX 4.
 pub const CR4_PKE: u64 = 1 << 22;
+/// RFLAGS: single steps.
+pub const RFLAGS_TF: u64 = 1 << 8;
 /// RFLAGS: interrupts enabled.
 pub const RFLAGS_IF: u64 = 1 << 9;
 

@@ -81,6 +81,10 @@ pub enum Exit {
     Nmi,
     /// The guest can take the interrupt that was waiting ([`Vcpu::request_window`]).
     InterruptWindow,
+    /// An NMI can be taken, or the guest's handler of one ends ([`Vcpu::request_nmi_window`]).
+    NmiWindow,
+    /// A write of CR8 ([`Vcpu::watch_priority`]).
+    PriorityWrite,
     /// CPUID.
     Cpuid,
     /// RDMSR of the register in ECX.
@@ -173,6 +177,8 @@ pub enum Event {
 impl Event {
     /// #UD: invalid opcode.
     pub const UNDEFINED: Self = Self::Exception { vector: 6, error_code: None };
+    /// #DF: double fault.
+    pub const DOUBLE_FAULT: Self = Self::Exception { vector: 8, error_code: Some(0) };
     /// #GP(0): general protection.
     pub const PROTECTION: Self = Self::Exception { vector: 13, error_code: Some(0) };
 }

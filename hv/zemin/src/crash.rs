@@ -13,14 +13,17 @@ use crate::trap::Frame;
 use crate::{boot, interrupts, lp};
 use arch_x86::cpu;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use zemindef::crash::CrashRecord;
 
 /// What happens after the report.
 static HALT: AtomicBool = AtomicBool::new(false);
 /// Port of the emulator's exit device; 0 for none.
 static EXIT_PORT: AtomicU16 = AtomicU16::new(0);
-static REPORTING: AtomicU8 = AtomicU8::new(0);
+/// Who reports: an LP's index plus 1, or [`NO_LP`]; 0 for nobody.
+static REPORTER: AtomicU32 = AtomicU32::new(0);
+/// A reporter that is no LP yet: the first one, before memory is set up.
+const NO_LP: u32 = u32::MAX;
 
 /// Value written to the exit port after a crash; the emulator ends with status `2 * value + 1`.
 pub const EXIT_CRASH: u8 = 0x5A;
@@ -114,7 +117,7 @@ pub fn on_exception(frame: &Frame) -> ! {
 
 /// An NMI: another LP crashed and wants this one stopped, or the machine raised one, which is the parent's to hear.
 pub fn on_nmi(_frame: &Frame) {
-    if REPORTING.load(Ordering::Acquire) != 0 {
+    if REPORTER.load(Ordering::Acquire) != 0 {
         cpu::halt_forever();
     }
     interrupts::on_machine_nmi();
@@ -140,10 +143,15 @@ pub fn refuse(reason: core::fmt::Arguments<'_>) -> ! {
     cpu::halt_forever()
 }
 
-/// Only the first LP to get here reports; a second fault on it, or any other LP, just stops.
+/// Only the first LP to get here reports. Any other LP just stops; so does the first at a second fault, which ends the
+/// report.
 fn begin() {
-    if REPORTING.swap(1, Ordering::AcqRel) != 0 {
-        leave(EXIT_CRASH);
+    let this = lp::try_current().map_or(NO_LP, |lp| lp.index + 1);
+    let first = REPORTER.compare_exchange(0, this, Ordering::AcqRel, Ordering::Acquire);
+    if let Err(reporter) = first {
+        if reporter == this {
+            leave(EXIT_CRASH);
+        }
         cpu::halt_forever();
     }
     crate::log::force_console();

@@ -1,6 +1,7 @@
 //! A partition: what its VPs share.
 
 use crate::deposits::PagePool;
+use crate::exit::memory::ADDRESS_BITS;
 use crate::mem::frames::PoolFrames;
 use crate::mem::{PAGE, phys};
 use crate::ports::PortBook;
@@ -362,6 +363,9 @@ impl Partition {
         let mut done = 0;
         while done < len {
             let at = gpa.checked_add(done as u64).ok_or(NotAccessible)?;
+            if at >> ADDRESS_BITS != 0 {
+                return Err(NotAccessible);
+            }
             let part = (len - done).min((PAGE - at % PAGE) as usize);
             let leaf = slat.translate(&PoolFrames, at).ok_or(NotAccessible)?;
             if leaf.flags & need != need || !phys::is_mapped(leaf.address, part as u64) {

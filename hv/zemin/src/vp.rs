@@ -190,6 +190,11 @@ impl Vp {
 
     /// Posts a request.
     pub fn request(&self, request: Request) {
+        if request == Request::Init {
+            // What came before it is lost; a startup interrupt that is served after it would start the VP.
+            let lost = Request::Startup as u32 | Request::Nmi as u32;
+            self.requests.fetch_and(!lost, Ordering::SeqCst);
+        }
         self.requests.fetch_or(request as u32, Ordering::SeqCst);
         match request {
             // A VP that is not on an LP has time until it is.
@@ -339,6 +344,7 @@ impl Vp {
         }
         if has(Request::Nmi) && state.activity != Activity::WaitForStartup {
             state.nmi_pending = true;
+            state.reevaluate = true;
         }
     }
 }
@@ -425,28 +431,37 @@ impl State {
     pub fn is_runnable(&self) -> bool {
         match self.activity {
             Activity::Running => true,
-            Activity::Halted => self.has_interrupt(),
+            Activity::Halted => {
+                let nmi = self.nmi_pending && !self.vcpu.are_nmis_blocked();
+                nmi || self.is_interruptible_by_pending()
+            }
             Activity::WaitForStartup | Activity::Dead => false,
         }
+    }
+
+    /// Whether an interrupt waits that the flags let in.
+    fn is_interruptible_by_pending(&self) -> bool {
+        self.vcpu.are_interrupts_open() && self.apic.pending().is_some()
     }
 
     /// Puts a waiting interrupt or NMI in front of the guest, or asks for the moment when that is possible.
     pub fn deliver_pending(&mut self, lp: &Lp) {
         self.reevaluate = false;
-        if self.nmi_pending && !self.vcpu.has_event() {
-            self.nmi_pending = false;
-            self.vcpu.inject(Event::Nmi);
-            lp.count(Counter::InjectedNmi);
+        if self.nmi_pending && self.deliver_nmi(lp) {
+            return;
         }
         self.settle_skipped_eoi();
         let Some(vector) = self.apic.pending() else {
             self.vcpu.request_window(false);
+            self.vcpu.watch_priority(self.apic.is_held_by_priority());
             return;
         };
         if !self.vcpu.can_take_interrupt() {
             self.vcpu.request_window(true);
+            self.vcpu.watch_priority(true);
             return;
         }
+        self.vcpu.request_window(false);
         if self.synic.is_auto_eoi(vector) {
             self.apic.ack_auto_eoi(vector);
         } else {
@@ -458,7 +473,22 @@ impl State {
         // Another one may wait behind it.
         let more = self.apic.pending().is_some();
         self.vcpu.request_window(more);
+        self.vcpu.watch_priority(more || self.apic.is_held_by_priority());
         self.reevaluate = more;
+    }
+
+    /// Puts an NMI in front of the guest, or asks for the moment when that is possible. Whether nothing else may be
+    /// delivered before that.
+    fn deliver_nmi(&mut self, lp: &Lp) -> bool {
+        if self.vcpu.can_take_nmi() {
+            self.nmi_pending = false;
+            self.vcpu.inject(Event::Nmi);
+            lp.count(Counter::InjectedNmi);
+            return false;
+        }
+        // Another event goes first.
+        self.reevaluate = self.vcpu.has_event();
+        self.vcpu.request_nmi_window()
     }
 
     /// Tells the guest, if it listens, that this interrupt needs no end-of-interrupt exit (TLFS, "EOI assist").
@@ -469,10 +499,14 @@ impl State {
         }
     }
 
-    /// Takes the offer back. If the guest has accepted it, the interrupt ends here.
+    /// Takes the offer back. If the guest has accepted it, the interrupt ends here. Also takes in what the guest made of
+    /// CR8 meanwhile.
     ///
     /// This comes before every look at the APIC's priorities.
     pub fn settle_skipped_eoi(&mut self) {
+        if self.apic.cr8() != self.vcpu.cr8() {
+            self.apic.set_cr8(self.vcpu.cr8());
+        }
         if self.eoi_skippable {
             self.eoi_skippable = false;
             if assist_word(self.assist_page).fetch_and(!1, Ordering::AcqRel) & 1 == 0 {

@@ -57,6 +57,12 @@ impl Apic {
         (vector & 0xf0 > self.ppr() & 0xf0).then_some(vector)
     }
 
+    /// Whether it is only the task priority that keeps a request from being delivered.
+    pub fn is_held_by_priority(&self) -> bool {
+        let class = self.irr.highest() & 0xf0;
+        class > self.highest_isr & 0xf0 && class <= self.tpr & 0xf0
+    }
+
     /// The vector that [`Apic::pending`] named was delivered to the CPU: it moves from IRR to ISR.
     #[inline]
     pub fn ack(&mut self, vector: u8) {

@@ -13,16 +13,15 @@ const PASSED: i32 = 33;
 
 /// Tests that run in one boot: name, names of the tests, and how many calls or values those with random input make in a
 /// long run (0: those without).
-const GROUPS: [(&str, &str, u64); 11] = [
+const GROUPS: [(&str, &str, u64); 10] = [
     ("interface", "cpuid+msr+hypercall-page+ref-time", 0),
     ("processor", "registers+fpu+debug-registers+exceptions", 0),
-    ("interrupts", "apic+apic-modes+ipi+stimer", 0),
+    ("interrupts", "apic+apic-modes+cr8+ipi+stimer", 0),
     ("memory", "tlb+memory+real-mode", 0),
     ("races", "interrupt-window+hlt-wakeup+storm", 0),
     ("children", "children", 0),
     ("hostile_cpuid", "hostile-cpuid", 1_000_000),
     ("hostile_msr", "hostile-msr", 1_000_000),
-    ("hostile_apic_page", "hostile-apic-mmio", 1_000_000),
     ("hostile_hypercalls", "hostile", 3_000_000),
     ("hostile_child_management", "hostile-children", 300_000),
 ];
@@ -41,8 +40,12 @@ pub fn tests() -> Tests {
                 });
             }
         }
-        tests.add(format!("interrupts_with_the_apics_page::{lps}lp"), move || {
-            passes(lps, "apic+ipi+stimer+hlt-wakeup+hostile-apic-mmio", "x2apic=off", "")
+        // With the APIC's registers in a page.
+        tests.add(format!("interrupts_in_xapic_mode::{lps}lp"), move || {
+            passes(lps, "apic+cr8+ipi+stimer+hlt-wakeup+hostile-apic-mmio", "x2apic=off", "")
+        });
+        tests.add_long(format!("hostile_apic_page_at_length::{lps}lp"), move || {
+            passes(lps, "hostile-apic-mmio", "x2apic=off", "count=1000000 seed=2026")
         });
     }
     tests.add_long("all::4lp", || passes(4, "all", "x2apic=on", ""));

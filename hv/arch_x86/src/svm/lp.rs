@@ -68,6 +68,11 @@ impl LpContext {
         };
     }
 
+    /// Whether the processor tells where the instruction after an intercepted one is.
+    pub fn knows_next_instruction(&self) -> bool {
+        self.capabilities.next_rip
+    }
+
     /// Takes pending physical interrupts now, through the interrupt table.
     ///
     /// # Safety

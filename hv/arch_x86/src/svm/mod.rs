@@ -1,6 +1,7 @@
 //! AMD-V (SVM) with nested paging: AMD APM vol. 2, chapter 15.
 
 mod enter;
+mod events;
 mod lp;
 mod maps;
 mod probe;

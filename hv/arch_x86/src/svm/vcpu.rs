@@ -5,13 +5,12 @@
 )]
 
 use super::enter::enter;
+use super::events::Nmis;
 use super::lp::{Asid, LpContext};
-use super::vmcb::{Vmcb, VmcbSegment, event, exit, intercept, vintr};
+use super::vmcb::{Vmcb, VmcbSegment, exit, intercept, vintr};
 use crate::msr;
-use crate::vcpu::{
-    Event, Exit, IoAccess, NestedFault, Reg, Segment, SegmentName, SystemReg, TableName,
-};
-use crate::{cpu::RFLAGS_IF, svm::PermissionMaps};
+use crate::svm::PermissionMaps;
+use crate::vcpu::{Exit, IoAccess, NestedFault, Reg, Segment, SegmentName, SystemReg, TableName};
 
 /// What every guest exits for.
 const INTERCEPTS: u64 = intercept::INTR
@@ -42,12 +41,13 @@ const CR0_RESET: u64 = 0x6000_0010;
 
 /// A virtual processor. One LP at a time runs it, through `&mut`.
 pub struct Vcpu {
-    vmcb: &'static mut Vmcb,
+    pub(super) vmcb: &'static mut Vmcb,
     vmcb_physical: u64,
     /// General-purpose registers, indexed by [`Reg`].
     regs: [u64; 16],
     asid: Asid,
     flush: bool,
+    pub(super) nmis: Nmis,
 }
 
 impl Vcpu {
@@ -73,6 +73,7 @@ impl Vcpu {
             regs: [0; 16],
             asid: Asid::default(),
             flush: true,
+            nmis: Nmis::Open,
         };
         vcpu.reset();
         vcpu
@@ -96,6 +97,8 @@ impl Vcpu {
         (v.rflags, v.rip) = (2, 0xFFF0);
         (v.event_injection, v.interrupt_state) = (0, 0);
         v.virtual_interrupt = vintr::MASKING;
+        v.intercepts_low &= !(intercept::VINTR as u32);
+        self.open_nmis();
         self.regs = [0; 16];
         self.regs[Reg::Rdx as usize] = u64::from(crate::cpu::cpuid(1, 0).eax);
         self.flush = true;
@@ -176,56 +179,13 @@ impl Vcpu {
     }
 
     /// Steps over the intercepted instruction: to where the processor says the next one is, else by `length` bytes.
+    /// A guest that takes single steps gets its trap.
     pub fn skip_instruction(&mut self, lp: &LpContext, length: u64) {
         let v = &mut *self.vmcb;
         let known = lp.capabilities.next_rip && v.next_rip != 0;
         v.rip = if known { v.next_rip } else { v.rip.wrapping_add(length) };
         v.interrupt_state &= !1;
-    }
-
-    /// Whether an interrupt could be delivered at the next entry.
-    pub fn can_take_interrupt(&self) -> bool {
-        self.vmcb.rflags & RFLAGS_IF != 0 && self.vmcb.interrupt_state & 1 == 0 && !self.has_event()
-    }
-
-    /// Whether an event already waits for the next entry.
-    pub fn has_event(&self) -> bool {
-        self.vmcb.event_injection & event::VALID != 0
-    }
-
-    /// Delivers `what` at the next entry, in place of anything that waited.
-    pub fn inject(&mut self, what: Event) {
-        self.vmcb.event_injection = event::VALID
-            | match what {
-                Event::Interrupt(vector) => event::TYPE_INTR | u64::from(vector),
-                Event::Nmi => event::TYPE_NMI | 2,
-                Event::Exception { vector, error_code: None } => {
-                    event::TYPE_EXCEPTION | u64::from(vector)
-                }
-                Event::Exception { vector, error_code: Some(code) } => {
-                    event::TYPE_EXCEPTION
-                        | event::ERROR_CODE
-                        | u64::from(vector)
-                        | u64::from(code) << 32
-                }
-            };
-    }
-
-    /// Asks for [`Exit::InterruptWindow`] as soon as the guest can take an interrupt, or takes the request back.
-    pub fn request_window(&mut self, wanted: bool) {
-        let v = &mut *self.vmcb;
-        let armed = v.virtual_interrupt & vintr::IRQ != 0;
-        if armed == wanted {
-            return;
-        }
-        if wanted {
-            // A virtual interrupt that ignores the TPR: it is never delivered, only intercepted.
-            v.virtual_interrupt |= vintr::IRQ | vintr::IGNORE_TPR | vintr::PRIORITY;
-            v.intercepts_low |= intercept::VINTR as u32;
-        } else {
-            v.virtual_interrupt &= !(vintr::IRQ | vintr::IGNORE_TPR | vintr::PRIORITY);
-            v.intercepts_low &= !(intercept::VINTR as u32);
-        }
+        self.trap_after_step();
     }
 
     /// The guest's CR8 (task priority class, 0 to 15).
@@ -342,15 +302,7 @@ impl Vcpu {
         }
     }
 
-    /// An event whose delivery the exit cut short is delivered again. A software interrupt is not: its instruction runs
-    /// again, because RIP still points at it.
-    fn keep_interrupted_event(&mut self) {
-        let info = self.vmcb.exit_interrupt_info;
-        let software = info & event::TYPE == event::TYPE_SOFTWARE;
-        self.vmcb.event_injection = if info & event::VALID != 0 && !software { info } else { 0 };
-    }
-
-    fn decode_exit(&self) -> Exit {
+    fn decode_exit(&mut self) -> Exit {
         let v = &*self.vmcb;
         match v.exit_code {
             exit::INTR => Exit::Interrupt,
@@ -372,14 +324,20 @@ impl Vcpu {
                 Exit::VirtualizationInstruction
             }
             exit::MONITOR | exit::MWAIT | exit::MWAIT_ARMED => Exit::VirtualizationInstruction,
-            code @ exit::EXCEPTION_FIRST..=exit::EXCEPTION_LAST => Exit::Exception {
-                vector: (code - exit::EXCEPTION_FIRST) as u8,
-                error_code: v.exit_info1 as u32,
-                address: v.exit_info2,
-            },
+            exit::CR8_WRITE => Exit::PriorityWrite,
+            exit::IRET => self.on_iret(),
+            code @ exit::EXCEPTION_FIRST..=exit::EXCEPTION_LAST => self.on_exception(code),
             exit::INVALID => Exit::InvalidState,
             code => Exit::Other(code),
         }
+    }
+
+    fn on_exception(&mut self, code: u64) -> Exit {
+        let vector = (code - exit::EXCEPTION_FIRST) as u8;
+        let stepped = if vector == 1 { self.on_step() } else { None };
+        let v = &*self.vmcb;
+        let (error_code, address) = (v.exit_info1 as u32, v.exit_info2);
+        stepped.unwrap_or(Exit::Exception { vector, error_code, address })
     }
 
     fn nested_fault(&self) -> NestedFault {

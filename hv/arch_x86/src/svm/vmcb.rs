@@ -9,6 +9,7 @@ pub mod intercept {
     pub const INIT: u64 = 1 << 3;
     pub const VINTR: u64 = 1 << 4;
     pub const CPUID: u64 = 1 << 18;
+    pub const IRET: u64 = 1 << 20;
     pub const INVD: u64 = 1 << 22;
     pub const HLT: u64 = 1 << 24;
     pub const INVLPGA: u64 = 1 << 26;
@@ -29,12 +30,14 @@ pub mod intercept {
 
 /// Exit codes (appendix C).
 pub mod exit {
+    pub const CR8_WRITE: u64 = 0x18;
     pub const EXCEPTION_FIRST: u64 = 0x40;
     pub const EXCEPTION_LAST: u64 = 0x5F;
     pub const INTR: u64 = 0x60;
     pub const NMI: u64 = 0x61;
     pub const VINTR: u64 = 0x64;
     pub const CPUID: u64 = 0x72;
+    pub const IRET: u64 = 0x74;
     pub const INVD: u64 = 0x76;
     pub const PAUSE: u64 = 0x77;
     pub const HLT: u64 = 0x78;
@@ -63,6 +66,8 @@ pub mod vintr {
     pub const PRIORITY: u64 = 0xF << 16;
     pub const IGNORE_TPR: u64 = 1 << 20;
     pub const MASKING: u64 = 1 << 24;
+    pub const VECTOR_SHIFT: u32 = 32;
+    pub const VECTOR: u64 = 0xFF << VECTOR_SHIFT;
 }
 
 /// `event_injection` and `exit_interrupt_info` bits.

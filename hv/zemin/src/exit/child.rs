@@ -7,7 +7,7 @@ use crate::intercepts;
 use crate::lp::Lp;
 use crate::mem::PAGE;
 use crate::run;
-use crate::vp::{Activity, State, Vp};
+use crate::vp::{State, Vp};
 use arch_x86::vcpu::{Exit, IoAccess, LpContext, NestedFault, Reg, SegmentName};
 use guest_map::Access;
 use hvdef::Gpa;
@@ -31,7 +31,7 @@ pub fn handle(
         Exit::Cpuid => {
             lp.count(Counter::ExitCpuid);
             child_cpuid::handle(vp, state);
-            state.vcpu.skip_instruction(context, 2);
+            super::step::over(vp, state, context, 2);
         }
         Exit::Interrupt => {
             lp.count(Counter::ExitInterrupt);
@@ -44,13 +44,13 @@ pub fn handle(
         Exit::MsrRead => {
             lp.count(Counter::ExitMsrRead);
             let done = child_msr::read(vp, state, state.vcpu.reg(Reg::Rcx) as u32);
-            super::finish_read(lp, state, context, done);
+            super::finish_read(lp, vp, state, context, done);
         }
         Exit::MsrWrite => {
             lp.count(Counter::ExitMsrWrite);
             let (index, value) = super::msr_operands(state);
             let done = child_msr::write(lp, vp, state, index, value);
-            super::finish_msr(lp, state, context, done);
+            super::finish_msr(lp, vp, state, context, done);
         }
         Exit::Hypercall => {
             lp.count(Counter::ExitHypercall);
@@ -58,8 +58,7 @@ pub fn handle(
         }
         Exit::Hlt => {
             lp.count(Counter::ExitHlt);
-            state.vcpu.skip_instruction(context, 1);
-            state.activity = Activity::Halted;
+            super::halt(vp, state, context);
         }
         Exit::Io(access) => {
             lp.count(Counter::ExitIo);

@@ -5,6 +5,7 @@ use crate::{boot, lp, partition};
 use arch_x86::cpu::{self, CR4_OSXSAVE, CR4_PKE, CpuidResult};
 use arch_x86::vcpu::{Reg, SystemReg};
 use hvdef::cpuid as hv;
+use lapic::Mode;
 use zemindef::cpuid as zemin;
 
 /// Leaf 1 ECX: MONITOR, which could hold the LP in MWAIT; VMX; x2APIC; TSC deadline timer; OSXSAVE; hypervisor present.
@@ -16,6 +17,8 @@ pub(super) mod leaf1 {
     pub const OSXSAVE: u32 = 1 << 27;
     pub const HYPERVISOR: u32 = 1 << 31;
 }
+/// Leaves 1 and 0x80000001 EDX: a local APIC.
+const APIC: u32 = 1 << 9;
 /// Leaf 7 ECX: protection keys enabled by the operating system.
 const OSPKE: u32 = 1 << 4;
 /// Leaf 0x80000001 ECX: SVM, SKINIT.
@@ -63,17 +66,26 @@ fn native(vp: &Vp, state: &State, leaf: u32, subleaf: u32) -> CpuidResult {
                 result.ecx &= !leaf1::X2APIC;
             }
             result.ebx = result.ebx & 0x00FF_FFFF | vp.apic_id << 24;
+            result.edx = with_apic(state, result.edx);
         }
         5 => result = CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 },
         7 if subleaf == 0 => {
             let pke = state.vcpu.system(SystemReg::Cr4) & CR4_PKE != 0;
             result.ecx = result.ecx & !OSPKE | if pke { OSPKE } else { 0 };
         }
-        0x8000_0001 => result.ecx &= !SVM_BITS,
+        0x8000_0001 => {
+            result.ecx &= !SVM_BITS;
+            result.edx = with_apic(state, result.edx);
+        }
         0x8000_000A => result = CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 },
         _ => {}
     }
     result
+}
+
+/// The features in `edx` without the APIC while that is switched off.
+fn with_apic(state: &State, edx: u32) -> u32 {
+    if state.apic.mode() == Mode::Disabled { edx & !APIC } else { edx }
 }
 
 /// The hypervisor's leaves (TLFS chapter 2, and Zemin's own).

@@ -5,13 +5,17 @@ use crate::lp::Lp;
 use crate::mem::frames::{self, PoolFrames};
 use crate::mem::{PAGE, space};
 use crate::vp::{State, Vp};
-use arch_x86::vcpu::{Event, LpContext, NestedFault};
+use arch_x86::vcpu::{LpContext, NestedFault};
+use core::sync::atomic::{AtomicU32, Ordering};
 use lapic::APIC_BASE_ADDRESS;
 use page_table::{PageSize, flags};
 
 /// What the parent's mappings allow.
 pub const PARENT_ACCESS: u64 =
     flags::PRESENT | flags::WRITE | flags::USER | flags::ACCESSED | flags::DIRTY;
+
+/// Bits of a guest physical address that the tables translate.
+pub const ADDRESS_BITS: u32 = 48;
 
 /// Handles a nested page fault of the parent.
 pub fn handle(
@@ -26,12 +30,28 @@ pub fn handle(
         return super::mmio::handle(lp, vp, state, context, fault);
     }
     if is_hypervisor(page) {
-        log!(Level::Warn, "the parent touched the hypervisor's memory at {:#x}", fault.gpa);
-        return super::inject(lp, state, Event::PROTECTION);
+        tell("the parent touched the hypervisor's memory", fault.gpa);
+        return super::inject_protection(lp, vp, state);
     }
     if fault.present || !map_on_demand(vp, fault.gpa) {
-        log!(Level::Error, "no mapping for the parent's access to {:#x}", fault.gpa);
-        super::inject(lp, state, Event::PROTECTION);
+        tell("no mapping for the parent's access", fault.gpa);
+        super::inject_protection(lp, vp, state);
+    }
+}
+
+/// How many accesses are told of; the counter of nested faults has the others.
+const TOLD: u32 = 32;
+
+/// Logs an access, so that a guest that makes many does not keep the console busy.
+pub fn tell(what: &str, gpa: u64) {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let more = |count: u32| (count < TOLD).then_some(count + 1);
+    match COUNT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
+        Ok(count) if count + 1 == TOLD => {
+            log!(Level::Warn, "{what} at {gpa:#x}; further such accesses are not told");
+        }
+        Ok(_) => log!(Level::Warn, "{what} at {gpa:#x}"),
+        Err(_) => {}
     }
 }
 
@@ -45,6 +65,9 @@ fn is_hypervisor(page: u64) -> bool {
 /// Maps the GiB around an address above everything that the memory map named: device memory in the upper half of the
 /// physical address space, which nobody can enumerate beforehand.
 fn map_on_demand(vp: &Vp, gpa: u64) -> bool {
+    if gpa >> ADDRESS_BITS != 0 {
+        return false;
+    }
     let start = gpa & !(PageSize::Huge.bytes() - 1);
     let largest = crate::boot::largest_parent_page();
     let _serialized = vp.partition.slat_lock.lock();

@@ -1,13 +1,12 @@
 //! The local APIC's register page, for a parent in xAPIC mode.
 
 use super::apic;
-use crate::log::{Level, log};
 use crate::lp::Lp;
 use crate::mem::PAGE;
 use crate::partition::Partition;
 use crate::vp::{State, Vp};
 use arch_x86::cpu;
-use arch_x86::vcpu::{Event, LpContext, NestedFault, SegmentName, SystemReg, Vcpu};
+use arch_x86::vcpu::{LpContext, NestedFault, SegmentName, SystemReg, Vcpu};
 use x86emu::access::{self, Access, CodeSize, NotUnderstood};
 use x86emu::walk::{self, Paging};
 use zemindef::counters::Counter;
@@ -37,8 +36,8 @@ pub fn handle(
             let _ = context;
         }
         Err(NotUnderstood) => {
-            log!(Level::Error, "cannot emulate the APIC access at {:#x}", state.vcpu.rip());
-            super::inject(lp, state, Event::PROTECTION);
+            super::memory::tell("cannot emulate the access to the APIC by", state.vcpu.rip());
+            super::inject_protection(lp, vp, state);
         }
     }
 }

@@ -13,17 +13,18 @@ pub mod memory;
 mod mmio;
 pub mod msr;
 mod overlay;
+pub mod step;
 pub mod synic;
 
 use crate::lp::Lp;
 use crate::run;
 use crate::vp::{Activity, State, Vp};
 use crate::{hypercalls, log::Level, log::log};
+use arch_x86::cpu::CR4_OSXSAVE;
 use arch_x86::vcpu::{Event, Exit, LpContext, Reg, SystemReg};
 use zemindef::counters::Counter;
 
-/// Handles one exit. Instruction lengths are those without prefixes; a processor that reports the next instruction
-/// overrules them.
+/// Handles one exit. Instruction lengths are those without prefixes.
 #[inline]
 pub fn handle(
     lp: &'static Lp,
@@ -40,7 +41,7 @@ pub fn handle(
         Exit::Cpuid => {
             lp.count(Counter::ExitCpuid);
             cpuid::handle(vp, state);
-            state.vcpu.skip_instruction(context, 2);
+            step::over(vp, state, context, 2);
         }
         Exit::Interrupt => {
             lp.count(Counter::ExitInterrupt);
@@ -50,12 +51,12 @@ pub fn handle(
             lp.count(Counter::ExitMsrWrite);
             let (index, value) = msr_operands(state);
             let done = msr::write(lp, vp, state, index, value);
-            finish_msr(lp, state, context, done);
+            finish_msr(lp, vp, state, context, done);
         }
         Exit::MsrRead => {
             lp.count(Counter::ExitMsrRead);
             let done = msr::read(vp, state, state.vcpu.reg(Reg::Rcx) as u32);
-            finish_read(lp, state, context, done);
+            finish_read(lp, vp, state, context, done);
         }
         Exit::Hypercall => {
             lp.count(Counter::ExitHypercall);
@@ -67,8 +68,7 @@ pub fn handle(
         }
         Exit::Hlt => {
             lp.count(Counter::ExitHlt);
-            state.vcpu.skip_instruction(context, 1);
-            state.activity = Activity::Halted;
+            halt(vp, state, context);
         }
         Exit::NestedFault(fault) => {
             lp.count(Counter::ExitNestedFault);
@@ -92,17 +92,20 @@ fn handle_rare(
         }
         Exit::Pause => {
             lp.count(Counter::ExitPause);
-            state.vcpu.skip_instruction(context, 2);
+            // F3 90 is no prefix with an opcode to whoever counts them.
+            step::over(vp, state, context, 1);
         }
+        Exit::NmiWindow => state.reevaluate = true,
+        Exit::PriorityWrite => step::write_priority(lp, vp, state, context),
         Exit::Xsetbv => {
             lp.count(Counter::ExitXsetbv);
-            set_xcr(state, context);
+            set_xcr(vp, state, context);
         }
         Exit::CacheFlush => {
             lp.count(Counter::ExitWbinvd);
             // INVD would lose the hypervisor's own dirty lines; writing back first is what the guest may rely on at most.
             arch_x86::cpu::wbinvd();
-            state.vcpu.skip_instruction(context, 2);
+            step::over(vp, state, context, 2);
         }
         Exit::VirtualizationInstruction => {
             lp.count(Counter::ExitVirtualization);
@@ -141,32 +144,68 @@ pub fn inject(lp: &Lp, state: &mut State, event: Event) {
     state.vcpu.inject(event);
 }
 
+/// Delivers #GP(0) for an access that nothing is behind. During the delivery of another exception it becomes what the
+/// processor makes of two (APM vol. 2, 8.2.9): a double fault, and after that the end.
+pub fn inject_protection(lp: &Lp, vp: &Vp, state: &mut State) {
+    match state.vcpu.interrupted_exception() {
+        Some(8) => {
+            lp.count(Counter::ExitShutdown);
+            on_triple_fault(vp, state);
+        }
+        Some(0 | 10..=14) => inject(lp, state, Event::DOUBLE_FAULT),
+        _ => inject(lp, state, Event::PROTECTION),
+    }
+}
+
 /// The register and the value of a WRMSR.
 fn msr_operands(state: &State) -> (u32, u64) {
     let reg = |reg| state.vcpu.reg(reg);
     (reg(Reg::Rcx) as u32, reg(Reg::Rdx) << 32 | reg(Reg::Rax) & 0xFFFF_FFFF)
 }
 
-fn finish_read(lp: &Lp, state: &mut State, context: &LpContext, done: Result<u64, msr::Fault>) {
+fn finish_read(
+    lp: &Lp,
+    vp: &Vp,
+    state: &mut State,
+    context: &LpContext,
+    done: Result<u64, msr::Fault>,
+) {
     let done = done.map(|value| {
         state.vcpu.set_reg(Reg::Rax, value & 0xFFFF_FFFF);
         state.vcpu.set_reg(Reg::Rdx, value >> 32);
     });
-    finish_msr(lp, state, context, done);
+    finish_msr(lp, vp, state, context, done);
 }
 
-fn finish_msr(lp: &Lp, state: &mut State, context: &LpContext, done: Result<(), msr::Fault>) {
+fn finish_msr(
+    lp: &Lp,
+    vp: &Vp,
+    state: &mut State,
+    context: &LpContext,
+    done: Result<(), msr::Fault>,
+) {
     match done {
-        Ok(()) => state.vcpu.skip_instruction(context, 2),
+        Ok(()) => step::over(vp, state, context, 2),
         Err(msr::Fault) => inject(lp, state, Event::PROTECTION),
     }
 }
 
-fn set_xcr(state: &mut State, context: &LpContext) {
+/// HLT. The trap of a guest that steps ends the wait at once.
+fn halt(vp: &Vp, state: &mut State, context: &LpContext) {
+    step::over(vp, state, context, 1);
+    if !state.vcpu.has_event() {
+        state.activity = Activity::Halted;
+    }
+}
+
+fn set_xcr(vp: &Vp, state: &mut State, context: &LpContext) {
+    if state.vcpu.system(SystemReg::Cr4) & CR4_OSXSAVE == 0 {
+        return state.vcpu.inject(Event::UNDEFINED);
+    }
     let value = state.vcpu.reg(Reg::Rdx) << 32 | state.vcpu.reg(Reg::Rax) & 0xFFFF_FFFF;
     let first = state.vcpu.reg(Reg::Rcx) as u32 == 0;
     if first && state.vcpu.cpl() == 0 && state.set_xcr0(value) {
-        state.vcpu.skip_instruction(context, 3);
+        step::over(vp, state, context, 3);
     } else {
         state.vcpu.inject(Event::PROTECTION);
     }

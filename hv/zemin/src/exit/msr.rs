@@ -46,7 +46,10 @@ pub fn read(vp: &Vp, state: &mut State, index: u32) -> Result<u64, Fault> {
         hv::TSC_FREQUENCY => time::CLOCKS.get().tsc_hz,
         hv::APIC_FREQUENCY => time::CLOCKS.get().tsc_hz,
         hv::ICR => state.apic.icr(),
-        hv::TPR => u64::from(state.apic.tpr()),
+        hv::TPR => {
+            state.settle_skipped_eoi();
+            u64::from(state.apic.tpr())
+        }
         hv::VP_ASSIST_PAGE => state.assist_msr,
         hv::CRASH_P0..=hv::CRASH_CTL => read_crash(partition, index)?,
         hv::VP_RUNTIME => crate::sched::run_time(vp),

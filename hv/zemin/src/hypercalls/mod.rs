@@ -65,7 +65,7 @@ pub fn handle(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpC
     match completion {
         Completion::Return(result) => {
             set_result(mode, state, result.into_bits());
-            state.vcpu.skip_instruction(context, INSTRUCTION);
+            crate::exit::step::over(vp, state, context, INSTRUCTION);
         }
         Completion::Again { control } => set_control(mode, state, control),
         Completion::Inject(Exception::InvalidOpcode) => {

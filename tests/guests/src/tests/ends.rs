@@ -15,8 +15,8 @@ pub fn triple_fault(t: &Checks) {
     check!(t, false, "the machine goes on after a triple fault");
 }
 
-/// `cr8`: task priority by CR8 while an interrupt waits. QEMU 10's emulation of AMD-V aborts when the hypervisor waits
-/// for an interrupt window meanwhile.
+/// `cr8`: task priority by CR8 while an interrupt waits. QEMU 10's emulation of AMD-V aborts at a write of CR8 that the
+/// hypervisor does not intercept while it waits for an interrupt window.
 pub fn cr8_priority(t: &Checks) {
     let before = this().count(0x51);
     set_cr8(5);
