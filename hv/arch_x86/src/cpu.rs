@@ -6,6 +6,8 @@ pub use core::arch::x86_64::CpuidResult;
 
 /// CR0: write protection of read-only pages in supervisor mode.
 pub const CR0_WP: u64 = 1 << 16;
+/// CR4: SSE instructions.
+pub const CR4_OSFXSR: u64 = 1 << 9;
 /// CR4: XSAVE enabled, and visible in CPUID 1 ECX 27.
 pub const CR4_OSXSAVE: u64 = 1 << 18;
 /// CR4: protection keys, visible in CPUID 7 ECX 4.

@@ -42,7 +42,7 @@ pub unsafe fn restore(area: &Area, mask: u64) {
 /// XMM0 to XMM5 as the guest left them: low and high half of each.
 pub fn xmm_head() -> [[u64; 2]; 6] {
     let mut values = [[0u64; 2]; 6];
-    // SAFETY: six stores of 16 bytes each into the array, which is large enough; SSE is always on in 64-bit mode.
+    // SAFETY: six stores of 16 bytes each into the array, which is large enough; CR4.OSFXSR is on.
     unsafe {
         asm!("movups [{0}], xmm0", "movups [{0} + 16], xmm1", "movups [{0} + 32], xmm2",
              "movups [{0} + 48], xmm3", "movups [{0} + 64], xmm4", "movups [{0} + 80], xmm5",

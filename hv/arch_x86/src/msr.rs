@@ -13,6 +13,8 @@ pub const X2APIC_FIRST: u32 = 0x800;
 pub const X2APIC_LAST: u32 = 0x8FF;
 /// Page attribute table.
 pub const PAT: u32 = 0x277;
+/// What MTRRs there are.
+pub const MTRR_CAP: u32 = 0xFE;
 /// Variable-range and fixed MTRRs lie in this range.
 pub const MTRR_FIRST: u32 = 0x200;
 /// Default memory type, the last MTRR.

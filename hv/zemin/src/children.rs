@@ -10,6 +10,7 @@ use core::ops::Deref;
 use core::sync::atomic::Ordering;
 use guest_map::{AMD_NESTED, GuestMap};
 use hvdef::cpuid::PartitionPrivileges;
+use hvdef::hypercall::partition::CreationFlags;
 use hvdef::property::SyntheticProcessorFeatures;
 use hvdef::{HvStatus, PartitionId};
 
@@ -86,7 +87,7 @@ fn at(page: u64) -> &'static Partition {
 }
 
 /// Makes a partition on a page of the parent's pool.
-pub fn create() -> Result<PartitionId, HvStatus> {
+pub fn create(disabled: [u64; 3], flags: CreationFlags) -> Result<PartitionId, HvStatus> {
     const { assert!(size_of::<Partition>() <= crate::mem::PAGE as usize) };
     let page = ROOT.get().pool.lock().get().ok_or(HvStatus::INSUFFICIENT_MEMORY)?;
     let mut slots = SLOTS.lock();
@@ -97,7 +98,10 @@ pub fn create() -> Result<PartitionId, HvStatus> {
     slot.generation += 1;
     slot.page = page;
     let id = PartitionId(slot.generation << SLOT_BITS | index as u64);
-    let partition = Partition::new(id, false, PartitionPrivileges::new());
+    let mut partition = Partition::new(id, false, PartitionPrivileges::new());
+    partition.disabled = disabled;
+    (partition.x2apic, partition.smt) = (flags.x2apic_capable(), flags.smt_enabled_guest());
+    partition.clock.set(0);
     // SAFETY: a page of our own, large and aligned enough; the slot is locked, so nobody looks yet.
     unsafe { phys::pointer(page).cast::<Partition>().write(partition) };
     Ok(id)
@@ -136,6 +140,10 @@ pub fn initialize(partition: &Partition) -> Result<(), HvStatus> {
     }
     let map = GuestMap::new(&mut ChildFrames(partition), AMD_NESTED, GuestMap::MAX_ADDRESS_BITS)
         .ok_or(HvStatus::INSUFFICIENT_MEMORY)?;
+    if let Err(status) = partition.cpuid.compose(partition) {
+        map.destroy(&mut ChildFrames(partition));
+        return Err(status);
+    }
     partition.set_map(map);
     let features =
         SyntheticProcessorFeatures::from_bits(partition.synthetic_features.load(Ordering::Relaxed));
@@ -150,6 +158,7 @@ pub fn finalize(partition: &Partition) -> Result<(), HvStatus> {
     let map = partition.map().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
     partition.vps().for_each(|vp| crate::vps::destroy(partition, vp));
     partition.free_overlays();
+    partition.cpuid.free(partition);
     partition
         .port_book
         .clear(&partition.pool, |port| crate::hypercalls::sever_port(partition, &port));

@@ -7,14 +7,16 @@
 use crate::lp::{self, Lp, MAX_CHILD_VPS};
 use crate::mem::phys;
 use crate::vp::{INTERCEPT, State, Vp};
-use arch_x86::vcpu::{Reg, Segment, SegmentName, SystemReg};
+use arch_x86::vcpu::{Event, Reg, Segment, SegmentName, SystemReg};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use hvdef::VpIndex;
 use hvdef::message::{
-    AccessType, ApicEoi, ExecutionState, HypercallIntercept, InstructionInfo, InterceptHeader,
+    AccessType, ApicEoi, CpuidIntercept, ExecutionState, HypercallIntercept, InstructionInfo, InterceptHeader,
     Message, MessageType, SintDeliverable,
 };
-use hvdef::register::{InterruptState, PendingInterruption, SegmentAttributes, SegmentRegister};
+use hvdef::register::{
+    InterruptState, InterruptionType, PendingInterruption, RegisterName, SegmentAttributes, SegmentRegister,
+};
 use hvdef::vp::{DirtyClasses, InterruptVectors, REGISTER_PAGE_VERSION, RegisterPage};
 use synic::RootMessage;
 use zerocopy::{FromZeros, Immutable, IntoBytes};
@@ -116,6 +118,26 @@ pub fn raise_hypercall(lp: &Lp, vp: &Vp, state: &mut State) {
     raise(lp, vp, state, MessageType::HYPERCALL_INTERCEPT, &payload);
 }
 
+/// Stops the VP at a CPUID that its parent wants to see.
+pub fn raise_cpuid(lp: &Lp, vp: &Vp, state: &mut State) {
+    let reg = |reg| state.vcpu.reg(reg);
+    let (rax, rcx) = (reg(Reg::Rax), reg(Reg::Rcx));
+    let view = crate::cpuid_table::view(vp, state);
+    let default = vp.partition.cpuid.answer(vp, &view, rax as u32, rcx as u32, true);
+    let payload = CpuidIntercept {
+        header: header(vp, state, 2, AccessType::EXECUTE),
+        rax,
+        rcx,
+        rdx: reg(Reg::Rdx),
+        rbx: reg(Reg::Rbx),
+        default_rax: default.eax.into(),
+        default_rcx: default.ecx.into(),
+        default_rdx: default.edx.into(),
+        default_rbx: default.ebx.into(),
+    };
+    raise(lp, vp, state, MessageType::X64_CPUID_INTERCEPT, &payload);
+}
+
 /// Stops the VP to tell that slots became free for which the parent waits.
 pub fn raise_deliverable(lp: &Lp, vp: &Vp, state: &mut State, sints: u16) {
     let payload = SintDeliverable {
@@ -174,6 +196,24 @@ pub fn from_segment(segment: SegmentRegister) -> Segment {
     }
 }
 
+/// An event that waits, in the ABI's form.
+pub fn pending(event: Option<Event>) -> PendingInterruption {
+    let form = |kind: InterruptionType, vector: u8| {
+        PendingInterruption::new()
+            .with_pending(true)
+            .with_interruption_type(kind.0)
+            .with_vector(vector.into())
+    };
+    match event {
+        None => PendingInterruption::new(),
+        Some(Event::Interrupt(vector)) => form(InterruptionType::INTERRUPT, vector),
+        Some(Event::Nmi) => form(InterruptionType::NMI, 2),
+        Some(Event::Exception { vector, error_code }) => form(InterruptionType::EXCEPTION, vector)
+            .with_deliver_error_code(error_code.is_some())
+            .with_error_code(error_code.unwrap_or(0)),
+    }
+}
+
 /// Segment registers in the order of the register page.
 const PAGE_SEGMENTS: [SegmentName; 6] = [
     SegmentName::Es,
@@ -186,12 +226,13 @@ const PAGE_SEGMENTS: [SegmentName; 6] = [
 
 fn register_page(state: &mut State) -> RegisterPage {
     let gp = *state.vcpu.regs();
-    let vcpu = &state.vcpu;
     let mut page = RegisterPage::new_zeroed();
     page.version = REGISTER_PAGE_VERSION;
     page.is_valid = 1;
     page.dirty = DirtyClasses::new();
     page.gp = gp;
+    page.xmm = state.xmm_head();
+    let vcpu = &state.vcpu;
     page.rip = vcpu.rip();
     page.rflags = vcpu.rflags();
     page.segments = PAGE_SEGMENTS.map(|name| segment(vcpu.segment(name)));
@@ -201,8 +242,8 @@ fn register_page(state: &mut State) -> RegisterPage {
     page.cr8 = vcpu.cr8().into();
     page.efer = vcpu.system(SystemReg::Efer);
     page.dr7 = vcpu.system(SystemReg::Dr7);
-    page.pending_interruption = PendingInterruption::new();
-    page.interrupt_state = InterruptState::new();
+    page.pending_interruption = pending(vcpu.pending_event());
+    page.interrupt_state = InterruptState::new().with_interrupt_shadow(vcpu.interrupt_shadow());
     page.xfem = state.xcr0;
     page.interrupt_vectors = InterruptVectors::new_zeroed();
     page
@@ -231,6 +272,13 @@ pub fn load_register_page(vp: &Vp, state: &mut State) {
     }
     if page.dirty.flags() {
         state.vcpu.set_rflags(page.rflags);
+    }
+    if page.dirty.xmm()
+        && let Some(mut area) = xsave_area::Area::new(state.extended_area())
+    {
+        for (number, value) in (0..).zip(page.xmm) {
+            let _ = area.set(RegisterName(RegisterName::XMM0.0 + number), value);
+        }
     }
     if page.dirty.segments() {
         for (name, value) in PAGE_SEGMENTS.into_iter().zip(page.segments) {

@@ -230,6 +230,8 @@ pub fn init_control_registers() {
     // SAFETY: paging and protection stay; write protection only removes rights, XSAVE is supported as checked.
     unsafe {
         cpu::set_cr0(cpu::cr0() | cpu::CR0_WP);
+        // For reading what a guest has in its XMM registers; the hypervisor itself uses none.
+        cpu::set_cr4(cpu::cr4() | cpu::CR4_OSFXSR);
         if xsave {
             cpu::set_cr4(cpu::cr4() | cpu::CR4_OSXSAVE);
         }

@@ -24,6 +24,8 @@ mod boot;
 #[cfg(target_os = "none")]
 mod child_frames;
 mod children;
+mod clock;
+mod cpuid_table;
 #[cfg(target_os = "none")]
 mod console;
 #[cfg(target_os = "none")]
@@ -62,6 +64,7 @@ mod trap;
 #[cfg(target_os = "none")]
 mod vp;
 #[cfg(target_os = "none")]
+mod vp_list;
 mod vps;
 
 /// On a host there is nothing to run: `cargo xtask build` compiles this crate for its own target.

@@ -1,5 +1,7 @@
 //! A partition: what its VPs share.
 
+use crate::clock::Clock;
+use crate::cpuid_table::CpuidTable;
 use crate::deposits::PagePool;
 use crate::exit::memory::ADDRESS_BITS;
 use crate::mem::frames::PoolFrames;
@@ -7,7 +9,9 @@ use crate::mem::{PAGE, phys};
 use crate::ports::PortBook;
 use crate::sync::{Once, SpinLock};
 use crate::vp::Vp;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+pub use crate::vp_list::MAX_VPS;
+use crate::vp_list::VpList;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use guest_map::GuestMap;
 use hvdef::cpuid::PartitionPrivileges;
 use hvdef::hypercall::intercept::InterceptType;
@@ -18,8 +22,6 @@ use vp_sched::{Role, Share};
 
 /// The parent's partition id.
 pub const ROOT_ID: PartitionId = PartitionId(1);
-/// Most VPs of a partition.
-pub const MAX_VPS: usize = 256;
 
 /// Where a partition is in its life.
 ///
@@ -58,6 +60,18 @@ pub struct Partition {
     pub ignores_unknown_msrs: AtomicBool,
     /// Its VPs do not run until the parent says so.
     frozen: AtomicBool,
+    /// Its reference time.
+    pub clock: Clock,
+    /// Processor features, two banks, and XSAVE features that its creator switched off.
+    pub disabled: [u64; 3],
+    /// It may use the APIC's x2APIC mode.
+    pub x2apic: bool,
+    /// Two of its VPs are threads of one core.
+    pub smt: bool,
+    /// VPs of a socket; 0: all of them.
+    pub vps_per_socket: AtomicU32,
+    /// What CPUID tells it.
+    pub cpuid: CpuidTable,
     slat: Once<Table>,
     /// A child's address space, which `slat` is the table of.
     map: Once<GuestMap>,
@@ -83,8 +97,7 @@ pub struct Partition {
     pub reference_overlay: Overlay,
     /// Overlay pages: address and page. They outlast what the parent maps at their addresses.
     overlays: SpinLock<[(u64, u64); OVERLAYS]>,
-    vps: [AtomicPtr<Vp>; MAX_VPS],
-    vp_count: AtomicU32,
+    vps: VpList,
 }
 
 /// One overlay page: where the guest wants it and where it is. Changes under the partition's `slat_lock`.
@@ -142,6 +155,12 @@ impl Partition {
             synthetic_features: AtomicU64::new(0),
             ignores_unknown_msrs: AtomicBool::new(false),
             frozen: AtomicBool::new(false),
+            clock: Clock::new(),
+            disabled: [0; 3],
+            x2apic: true,
+            smt: false,
+            vps_per_socket: AtomicU32::new(0),
+            cpuid: CpuidTable::new(),
             slat: Once::new(),
             map: Once::new(),
             tracks_writes: AtomicBool::new(false),
@@ -155,8 +174,7 @@ impl Partition {
             hypercall_overlay: Overlay::new(0, 0),
             reference_overlay: Overlay::new(0, 0),
             overlays: SpinLock::new([(0, 0); OVERLAYS]),
-            vps: [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_VPS],
-            vp_count: AtomicU32::new(0),
+            vps: VpList::new(),
         }
     }
 
@@ -203,10 +221,37 @@ impl Partition {
         self.frozen.load(Ordering::Relaxed)
     }
 
-    /// Stops all VPs, or lets them go on.
+    /// Stops all VPs and their clock, or lets them go on.
     pub fn freeze(&self, frozen: bool) {
-        self.frozen.store(frozen, Ordering::Relaxed);
+        if self.frozen.swap(frozen, Ordering::SeqCst) != frozen {
+            self.clock.stop(frozen);
+            self.refresh_reference_page();
+        }
         self.vps().for_each(|vp| vp.on_freeze(frozen));
+    }
+
+    /// Makes the clock show `time`.
+    pub fn set_reference_time(&self, time: u64) {
+        self.clock.set(time);
+        self.refresh_reference_page();
+    }
+
+    fn refresh_reference_page(&self) {
+        let _serialized = self.slat_lock.lock();
+        if self.reference_overlay.page() != 0 {
+            self.clock.fill_page(self.reference_overlay.page());
+        }
+    }
+
+    /// Runs `change` while no VP of a child runs, nor will before it is over.
+    pub fn while_stopped<R>(&self, change: impl FnOnce() -> R) -> R {
+        let was = self.frozen.swap(true, Ordering::SeqCst);
+        // Each leaves its LP, and does not come back while the partition is frozen.
+        self.vps().for_each(|vp| drop(vp.stop()));
+        let result = change();
+        self.frozen.store(was, Ordering::SeqCst);
+        self.vps().for_each(|vp| vp.on_freeze(was));
+        result
     }
 
     /// Gives the partition its second-level tables.
@@ -234,24 +279,17 @@ impl Partition {
 
     /// Adds the VP with the next index.
     pub fn add_vp(&self, vp: &'static Vp) {
-        let index = self.vp_count.load(Ordering::Relaxed);
-        if let Some(slot) = self.vps.get(index as usize) {
-            slot.store(core::ptr::from_ref(vp).cast_mut(), Ordering::Release);
-            self.vp_count.store(index + 1, Ordering::Release);
-        }
+        self.vps.place(self.vp_count(), vp);
     }
 
     /// Number of VPs.
     pub fn vp_count(&self) -> u32 {
-        self.vp_count.load(Ordering::Acquire)
+        self.vps.end()
     }
 
     /// VP `index`, if there is one.
-    #[expect(unsafe_code, reason = "VPs live as long as their partition")]
     pub fn vp(&self, index: u32) -> Option<&'static Vp> {
-        let pointer = self.vps.get(index as usize)?.load(Ordering::Acquire);
-        // SAFETY: null or a VP that `add_vp` got as a static reference.
-        unsafe { pointer.as_ref() }
+        self.vps.get(index)
     }
 
     /// All VPs.
@@ -300,22 +338,12 @@ impl Partition {
 
     /// Puts a VP at `index`. `false` if there is one.
     pub fn place_vp(&self, index: u32, vp: &'static Vp) -> bool {
-        let Some(slot) = self.vps.get(index as usize) else { return false };
-        let vp = core::ptr::from_ref(vp).cast_mut();
-        let free = slot
-            .compare_exchange(core::ptr::null_mut(), vp, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok();
-        if free {
-            self.vp_count.fetch_max(index + 1, Ordering::AcqRel);
-        }
-        free
+        self.vps.place(index, vp)
     }
 
     /// Takes the VP at `index` out.
     pub fn remove_vp(&self, index: u32) {
-        if let Some(slot) = self.vps.get(index as usize) {
-            slot.store(core::ptr::null_mut(), Ordering::Release);
-        }
+        self.vps.remove(index);
     }
 
     /// Reads guest memory. All or nothing.
@@ -325,6 +353,13 @@ impl Partition {
             let part = buffer.get_mut(at..at + len).ok_or(NotAccessible)?;
             phys::read(spa, part).then_some(()).ok_or(NotAccessible)
         })
+    }
+
+    /// Reads an entry of the guest's page tables, `size` bytes (4 or 8).
+    pub fn read_entry(&self, gpa: u64, size: usize) -> Option<u64> {
+        let mut entry = [0; 8];
+        self.read(gpa, entry.get_mut(..size)?).ok()?;
+        Some(u64::from_le_bytes(entry))
     }
 
     /// Writes guest memory. All or nothing.

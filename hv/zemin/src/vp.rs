@@ -14,7 +14,7 @@ use arch_x86::fpu;
 use arch_x86::vcpu::{Event, SystemReg, Vcpu};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use hvdef::register::RegisterValue;
+use hvdef::register::{RegisterName, RegisterValue};
 use lapic::{Address, Apic, Delivery, DeliveryMode, ResetKind};
 use vp_sched::Entity;
 use zemindef::counters::Counter;
@@ -79,6 +79,10 @@ pub struct Vp {
     pub intercept_page: AtomicU64,
     /// System address of the register page; 0 while it is not mapped.
     pub register_page: AtomicU64,
+    /// System address of the page with what its VMM registered for CPUID; 0 for none.
+    pub cpuid_results: AtomicU64,
+    /// An interrupt of the legacy controller that its VMM asserts: bit 8 and the vector; 0 for none.
+    pub ext_int: AtomicU32,
     /// What others may do to a child's SynIC while the VP runs.
     pub signals: SpinLock<SynicView>,
     /// DELIVERABILITY_NOTIFICATIONS of a child: SINTs in bits 63:48.
@@ -120,6 +124,10 @@ pub struct State {
     pub extended: u64,
     /// DR0 to DR3 while they are not on an LP.
     pub breakpoints: [u64; 4],
+    /// TSC_AUX while the registers are not in an LP.
+    pub tsc_aux: u64,
+    /// MTRRs of a child: kept for whoever looks, without effect. Its memory types are its second-level tables'.
+    pub mtrrs: Mtrrs,
     /// Vector of a level-triggered interrupt that a child has ended and its parent is to hear of; 0 for none.
     pub ended_level: u8,
     /// Synthetic interrupt controller.
@@ -154,6 +162,8 @@ impl Vp {
             pins: AtomicU32::new(0),
             intercept_page: AtomicU64::new(0),
             register_page: AtomicU64::new(0),
+            cpuid_results: AtomicU64::new(0),
+            ext_int: AtomicU32::new(0),
             signals: SpinLock::new(SynicView::new()),
             wanted_slots: AtomicU64::new(0),
             state: UnsafeCell::new(state),
@@ -186,6 +196,12 @@ impl Vp {
         } else if !self.is_wanted_stopped() {
             sched::wake(self);
         }
+    }
+
+    /// Makes the VP look for interrupts that wait beside its APIC.
+    pub fn reconsider(&self) {
+        self.has_posted.store(true, Ordering::SeqCst);
+        self.alert();
     }
 
     /// Posts a request.
@@ -416,9 +432,9 @@ impl State {
         true
     }
 
-    /// Whether an interrupt waits that the APIC would deliver.
+    /// Whether an interrupt waits that could be delivered if the guest takes interrupts.
     pub fn has_interrupt(&self) -> bool {
-        self.nmi_pending || self.apic.pending().is_some()
+        self.nmi_pending || self.apic.pending().is_some() || self.ext_int().is_some()
     }
 
     /// Time-stamp counter value at which the next of its timers is due, `u64::MAX` for none.
@@ -452,9 +468,8 @@ impl State {
         }
         self.settle_skipped_eoi();
         let Some(vector) = self.apic.pending() else {
-            self.vcpu.request_window(false);
             self.vcpu.watch_priority(self.apic.is_held_by_priority());
-            return;
+            return self.deliver_ext_int(lp);
         };
         if !self.vcpu.can_take_interrupt() {
             self.vcpu.request_window(true);
@@ -467,6 +482,7 @@ impl State {
         } else {
             self.apic.ack(vector);
         }
+        self.vcpu.request_window(false);
         self.vcpu.inject(Event::Interrupt(vector));
         lp.count(Counter::InjectedInterrupts);
         self.offer_to_skip_eoi();
@@ -489,6 +505,24 @@ impl State {
         // Another event goes first.
         self.reevaluate = self.vcpu.has_event();
         self.vcpu.request_nmi_window()
+    }
+
+    /// Delivers an interrupt that does not go through the APIC. Behind those of the APIC, to keep their path short.
+    fn deliver_ext_int(&mut self, lp: &Lp) {
+        let Some((vp, vector)) = self.ext_int() else { return self.vcpu.request_window(false) };
+        if !self.vcpu.can_take_interrupt() {
+            return self.vcpu.request_window(true);
+        }
+        vp.ext_int.store(0, Ordering::Relaxed);
+        self.vcpu.request_window(false);
+        self.vcpu.inject(Event::Interrupt(vector));
+        lp.count(Counter::InjectedInterrupts);
+    }
+
+    fn ext_int(&self) -> Option<(&'static Vp, u8)> {
+        let vp = self.synic.owner()?;
+        let waiting = vp.ext_int.load(Ordering::Acquire);
+        (waiting != 0).then_some((vp, waiting as u8))
     }
 
     /// Tells the guest, if it listens, that this interrupt needs no end-of-interrupt exit (TLFS, "EOI assist").
@@ -548,6 +582,7 @@ impl State {
     pub fn save_extended(&mut self) {
         self.on_lp = false;
         let supported = supported_xcr0();
+        self.tsc_aux = tsc_aux::get();
         self.breakpoints = fpu::breakpoints();
         if supported != 0 {
             // SAFETY: the mask is what the processor supports and fits the page; the page is this VP's alone.
@@ -562,6 +597,7 @@ impl State {
     pub fn load_extended(&mut self) {
         self.on_lp = true;
         let supported = supported_xcr0();
+        tsc_aux::set(self.tsc_aux);
         fpu::set_breakpoints(self.breakpoints);
         if supported != 0 {
             // SAFETY: as `save_extended`; the page holds what that wrote, or zeros, the initial state.
@@ -573,9 +609,30 @@ impl State {
         }
     }
 
-    /// XMM0 to XMM5 of a VP that has just left its guest: they are still in the LP.
-    pub fn xmm_head(&self) -> [RegisterValue; 6] {
-        fpu::xmm_head().map(|[low, high]| RegisterValue { low, high })
+    /// Sets TSC_AUX, wherever it is.
+    pub fn set_tsc_aux(&mut self, value: u64) {
+        self.tsc_aux = value & 0xFFFF_FFFF;
+        if self.on_lp {
+            tsc_aux::set(self.tsc_aux);
+        }
+    }
+
+    /// The page with floating-point and vector state, which is valid while it is not on an LP.
+    pub fn extended_area(&mut self) -> &mut [u8] {
+        // SAFETY: the page is this VP's alone, and the borrow is that of the VP's state.
+        unsafe { core::slice::from_raw_parts_mut(phys::pointer(self.extended), fpu::AREA_SIZE) }
+    }
+
+    /// XMM0 to XMM5.
+    pub fn xmm_head(&mut self) -> [RegisterValue; 6] {
+        if self.on_lp {
+            return fpu::xmm_head().map(|[low, high]| RegisterValue { low, high });
+        }
+        let mut area = xsave_area::Area::new(self.extended_area());
+        core::array::from_fn(|index| {
+            let name = RegisterName(RegisterName::XMM0.0 + index as u32);
+            area.as_mut().and_then(|area| area.get(name)).unwrap_or(RegisterValue { low: 0, high: 0 })
+        })
     }
 
     /// A system register that only the vCPU knows; short form.
@@ -585,12 +642,76 @@ impl State {
 }
 
 /// XCR0 bits that both the processor and this release support; 0 without XSAVE.
-fn supported_xcr0() -> u64 {
-    if arch_x86::cpu::cpuid(1, 0).ecx & 1 << 26 == 0 {
-        return 0;
+pub fn supported_xcr0() -> u64 {
+    static SUPPORTED: AtomicU64 = AtomicU64::new(UNKNOWN);
+    const UNKNOWN: u64 = u64::MAX;
+    let known = SUPPORTED.load(Ordering::Relaxed);
+    if known != UNKNOWN {
+        return known;
     }
-    let leaf = arch_x86::cpu::cpuid(0xD, 0);
-    (u64::from(leaf.edx) << 32 | u64::from(leaf.eax)) & fpu::SUPPORTED_XCR0
+    let supported = if arch_x86::cpu::cpuid(1, 0).ecx & 1 << 26 == 0 {
+        0
+    } else {
+        let leaf = arch_x86::cpu::cpuid(0xD, 0);
+        (u64::from(leaf.edx) << 32 | u64::from(leaf.eax)) & fpu::SUPPORTED_XCR0
+    };
+    SUPPORTED.store(supported, Ordering::Relaxed);
+    supported
+}
+
+/// MSR TSC_AUX, which guests read with RDTSCP and RDPID, so that it is switched with the VP.
+mod tsc_aux {
+    use arch_x86::{cpu, msr};
+
+    const TSC_AUX: u32 = 0xC000_0103;
+
+    fn exists() -> bool {
+        // RDTSCP; every processor with RDPID has it.
+        use core::sync::atomic::{AtomicU8, Ordering};
+        static EXISTS: AtomicU8 = AtomicU8::new(2);
+        if EXISTS.load(Ordering::Relaxed) == 2 {
+            EXISTS.store((cpu::cpuid(0x8000_0001, 0).edx >> 27 & 1) as u8, Ordering::Relaxed);
+        }
+        EXISTS.load(Ordering::Relaxed) == 1
+    }
+
+    pub fn get() -> u64 {
+        // SAFETY: the register exists, and reading it has no effect.
+        if exists() { unsafe { msr::read(TSC_AUX) } } else { 0 }
+    }
+
+    pub fn set(value: u64) {
+        if exists() {
+            // SAFETY: the register exists and means nothing to the hypervisor; bits 63:32, which must be 0, are.
+            unsafe { msr::write(TSC_AUX, value & 0xFFFF_FFFF) }
+        }
+    }
+}
+
+/// MTRRs by number.
+pub struct Mtrrs {
+    default: u64,
+    fixed: [u64; 11],
+    variable: [u64; 16],
+}
+
+impl Mtrrs {
+    /// Off.
+    pub const fn new() -> Self {
+        Self { default: 0, fixed: [0; 11], variable: [0; 16] }
+    }
+
+    /// The register with this number.
+    pub fn get(&mut self, index: u32) -> Option<&mut u64> {
+        match index {
+            0x2FF => Some(&mut self.default),
+            0x200..=0x20F => self.variable.get_mut((index - 0x200) as usize),
+            0x250 => self.fixed.first_mut(),
+            0x258..=0x259 => self.fixed.get_mut((index - 0x258 + 1) as usize),
+            0x268..=0x26F => self.fixed.get_mut((index - 0x268 + 3) as usize),
+            _ => None,
+        }
+    }
 }
 
 /// First word of a VP assist page: bit 0 is "no EOI required".

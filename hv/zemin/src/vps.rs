@@ -8,7 +8,7 @@ use crate::mem::{IMAGE_OFFSET, PAGE, phys};
 use crate::partition::Partition;
 use crate::sched;
 use crate::sync::SpinLock;
-use crate::vp::{Activity, EXPLICIT, State, Vp};
+use crate::vp::{Activity, EXPLICIT, Mtrrs, State, Vp};
 use arch_x86::vcpu::{PermissionMaps, Vcpu};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use hvdef::HvStatus;
@@ -53,7 +53,7 @@ pub fn create(partition: &Partition, index: u32) -> Result<(), HvStatus> {
     let vcpu = unsafe { Vcpu::new(phys::pointer(vmcb), vmcb, maps(), slat.root()) };
     let state = State {
         vcpu,
-        apic: Apic::new(index, index == 0, true),
+        apic: Apic::new(index, index == 0, partition.x2apic),
         activity: if index == 0 { Activity::Running } else { Activity::WaitForStartup },
         nmi_pending: false,
         assist_msr: 0,
@@ -64,6 +64,8 @@ pub fn create(partition: &Partition, index: u32) -> Result<(), HvStatus> {
         on_lp: false,
         extended,
         breakpoints: [0; 4],
+        tsc_aux: 0,
+        mtrrs: Mtrrs::new(),
         ended_level: 0,
         synic: VpSynic::for_child(),
     };
@@ -76,11 +78,21 @@ pub fn create(partition: &Partition, index: u32) -> Result<(), HvStatus> {
         memory.write(Vp::new(partition, entity, index, index, number, state));
         &*memory
     };
-    vp.stop().synic.attach(vp);
+    {
+        let mut state = vp.stop();
+        state.synic.attach(vp);
+        if let Some(mut area) = xsave_area::Area::new(state.extended_area()) {
+            area.reset();
+        }
+    }
     intercepts::publish(vp);
     if !partition.place_vp(index, vp) {
         intercepts::retract(number);
         return Err(give_up(HvStatus::NO_RESOURCES));
+    }
+    if partition.vps_per_socket.load(Ordering::Relaxed) == 0 {
+        // All VPs are in one socket, and there is one more of them.
+        partition.cpuid.recompose(partition);
     }
     Ok(())
 }
@@ -110,9 +122,16 @@ pub fn destroy(partition: &Partition, vp: &'static Vp) {
     // The queues' owners look a number up when its turn comes: after this they find nobody.
     lp::all().for_each(|lp| _ = lp.root_queue.discard_intercept(vp.number as usize));
     intercepts::retract(vp.number);
-    let pages =
-        [core::ptr::from_ref(vp) as u64 - phys::DIRECT, owned.vcpu.control_page(), owned.extended];
+    let pages = [
+        core::ptr::from_ref(vp) as u64 - phys::DIRECT,
+        owned.vcpu.control_page(),
+        owned.extended,
+        vp.cpuid_results.load(Ordering::Relaxed),
+    ];
     // The guard would touch the VP after its page is gone.
     core::mem::forget(owned);
-    pages.into_iter().for_each(|page| partition.pool.lock().put(page));
+    pages
+        .into_iter()
+        .filter(|&page| page != 0)
+        .for_each(|page| partition.pool.lock().put(page));
 }

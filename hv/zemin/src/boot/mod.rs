@@ -34,7 +34,7 @@ pub use build_id::{BuildId, build_id};
 pub use features::{PARENT_FEATURES, PARENT_HINTS, cpu_features};
 pub use machine::{power_off, reset_machine, set_sleep_types};
 use page_table::PageSize;
-pub use parent::{SharedPages, VpPage, fill_reference_page, hypercall_page};
+pub use parent::{SharedPages, VpPage, hypercall_page};
 
 core::arch::global_asm!(
     include_str!("entry.S"),

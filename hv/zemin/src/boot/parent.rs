@@ -9,7 +9,7 @@ use crate::mem::{IMAGE_OFFSET, PAGE, phys, space};
 use crate::partition::{Partition, ROOT, ROOT_ID, Stage};
 use crate::sched;
 use crate::sync::SpinLock;
-use crate::vp::{Activity, State, Vp};
+use crate::vp::{Activity, Mtrrs, State, Vp};
 use arch_x86::msr;
 use arch_x86::vcpu::{PermissionMaps, Reg, Segment, SegmentName, SystemReg, TableName, Vcpu};
 use lapic::{APIC_BASE_ADDRESS, Apic};
@@ -160,6 +160,8 @@ fn create_vp(
         on_lp: false,
         extended: frames::alloc()?,
         breakpoints: [0; 4],
+        tsc_aux: 0,
+        mtrrs: Mtrrs::new(),
         ended_level: 0,
         synic: VpSynic::new(shared, lp.index),
     };
@@ -191,7 +193,7 @@ fn fill_shared_pages(partition: &Partition, shared: &SharedPages) {
     partition.hypercall_msr.store(shared.hypercall(), Relaxed);
     partition.reference_tsc_msr.store(shared.reference_tsc(), Relaxed);
     partition.crash[5].store(crate::exit::CRASH_CAPABILITIES, Relaxed);
-    fill_reference_page(shared.reference_tsc());
+    partition.clock.fill_page(shared.reference_tsc());
 }
 
 /// The content of a hypercall page.
@@ -201,15 +203,6 @@ pub fn hypercall_page() -> [u8; PAGE as usize] {
         *byte = instruction;
     }
     code
-}
-
-/// Fills a reference TSC page. Sequence 1: valid. time = (tsc * scale >> 64) + offset.
-pub fn fill_reference_page(page: u64) {
-    let reference = crate::time::CLOCKS.get().reference;
-    let words = phys::shared_words(page);
-    for (word, value) in words.iter().zip([1, reference.scale(), reference.offset() as u64]) {
-        word.store(value, core::sync::atomic::Ordering::Relaxed);
-    }
 }
 
 /// Where and how the parent's kernel starts.

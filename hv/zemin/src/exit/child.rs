@@ -1,7 +1,8 @@
 //! What a child did to exit. What the hypervisor does not do for it, its parent hears of.
 
-use super::{child_cpuid, child_msr, mmio};
+use super::{child_msr, mmio};
 use crate::child_frames::ChildFrames;
+use crate::cpuid_table;
 use crate::hypercalls;
 use crate::intercepts;
 use crate::lp::Lp;
@@ -11,6 +12,7 @@ use crate::vp::{State, Vp};
 use arch_x86::vcpu::{Exit, IoAccess, LpContext, NestedFault, Reg, SegmentName};
 use guest_map::Access;
 use hvdef::Gpa;
+use hvdef::hypercall::intercept::InterceptType;
 use hvdef::message::{
     AccessType, IoPortAccessInfo, IoPortIntercept, MemoryAccessInfo, MemoryIntercept, MessageType,
 };
@@ -30,7 +32,10 @@ pub fn handle(
     match exit {
         Exit::Cpuid => {
             lp.count(Counter::ExitCpuid);
-            child_cpuid::handle(vp, state);
+            if vp.partition.intercepts(InterceptType::X64_CPUID) {
+                return intercepts::raise_cpuid(lp, vp, state);
+            }
+            cpuid_table::handle(vp, state);
             super::step::over(vp, state, context, 2);
         }
         Exit::Interrupt => {

@@ -37,6 +37,11 @@ const EMPTY: [u32; 12] = [
     0xC001_0064, // P-state 0
 ];
 
+/// TSC_AUX.
+const TSC_AUX: u32 = 0xC000_0103;
+/// MTRRs there are: 8 variable ranges, fixed ranges, write combining.
+const MTRRS: u64 = 0x508;
+
 /// Registers whose refusal of a value is meant.
 fn is_known(index: u32) -> bool {
     index == physical::EFER
@@ -52,7 +57,12 @@ pub fn read(vp: &Vp, state: &mut State, index: u32) -> Result<u64, Fault> {
     }
     match index {
         physical::TSC => Ok(arch_x86::cpu::rdtsc()),
+        TSC_AUX => Ok(state.tsc_aux),
+        physical::MTRR_CAP => Ok(MTRRS),
         _ if EMPTY.contains(&index) => Ok(0),
+        physical::MTRR_FIRST..=physical::MTRR_DEF_TYPE => {
+            state.mtrrs.get(index).copied().ok_or(Fault)
+        }
         physical::VM_CR => Err(Fault),
         _ => match msr::read(vp, state, index) {
             Err(Fault) if vp.partition.ignores_unknown_msrs.load(Ordering::Relaxed) => Ok(0),
@@ -75,8 +85,16 @@ pub fn write(
     }
     match index {
         physical::TSC => Ok(()),
+        TSC_AUX => {
+            state.set_tsc_aux(value);
+            Ok(())
+        }
         _ if EMPTY.contains(&index) => Ok(()),
-        physical::MTRR_FIRST..=physical::MTRR_DEF_TYPE | physical::SYSCFG => Err(Fault),
+        physical::MTRR_FIRST..=physical::MTRR_DEF_TYPE => {
+            *state.mtrrs.get(index).ok_or(Fault)? = value;
+            Ok(())
+        }
+        physical::SYSCFG => Err(Fault),
         hv::RESET => Err(Fault),
         hv::HYPERCALL | hv::REFERENCE_TSC | hv::VP_ASSIST_PAGE => {
             super::overlay::write(vp, state, index, value)

@@ -35,12 +35,12 @@ pub fn handle(vp: &Vp, state: &mut State) {
 }
 
 /// Leaf and subleaf.
-pub(super) fn operands(state: &State) -> (u32, u32) {
+pub fn operands(state: &State) -> (u32, u32) {
     (state.vcpu.reg(Reg::Rax) as u32, state.vcpu.reg(Reg::Rcx) as u32)
 }
 
 /// Puts an answer into the registers.
-pub(super) fn answer(state: &mut State, result: CpuidResult) {
+pub fn answer(state: &mut State, result: CpuidResult) {
     let regs = state.vcpu.regs();
     regs[Reg::Rax as usize] = u64::from(result.eax);
     regs[Reg::Rbx as usize] = u64::from(result.ebx);

@@ -93,6 +93,16 @@ pub fn instruction(partition: &Partition, vcpu: &Vcpu) -> (u8, [u8; 16]) {
     (len as u8, padded)
 }
 
+/// How the guest translates addresses now.
+pub fn paging(vcpu: &Vcpu) -> Paging {
+    Paging {
+        cr0: vcpu.system(SystemReg::Cr0),
+        cr3: vcpu.system(SystemReg::Cr3),
+        cr4: vcpu.system(SystemReg::Cr4),
+        efer: vcpu.system(SystemReg::Efer),
+    }
+}
+
 /// Reads instruction bytes at a linear address; how many there are before something is not mapped.
 fn fetch(
     partition: &Partition,
@@ -100,17 +110,8 @@ fn fetch(
     linear: u64,
     bytes: &mut [u8; INSTRUCTION_MAX],
 ) -> usize {
-    let paging = Paging {
-        cr0: vcpu.system(SystemReg::Cr0),
-        cr3: vcpu.system(SystemReg::Cr3),
-        cr4: vcpu.system(SystemReg::Cr4),
-        efer: vcpu.system(SystemReg::Efer),
-    };
-    let read = |gpa: u64, size: usize| {
-        let mut entry = [0; 8];
-        partition.read(gpa, entry.get_mut(..size)?).ok()?;
-        Some(u64::from_le_bytes(entry))
-    };
+    let paging = paging(vcpu);
+    let read = |gpa: u64, size: usize| partition.read_entry(gpa, size);
     let in_first_page = INSTRUCTION_MAX.min((PAGE - linear % PAGE) as usize);
     let (first, second) = bytes.split_at_mut(in_first_page);
     let mut fetched = 0;

@@ -3,8 +3,9 @@
 pub mod apic;
 mod child;
 mod child_cpuid;
-mod child_msr;
+pub mod child_msr;
 mod crash;
+pub use mmio::paging;
 pub use child::deliver as deliver_to_child;
 pub use child_cpuid::{ASSIGNABLE as ASSIGNABLE_FEATURES, privileges as child_privileges};
 pub use crash::CAPABILITIES as CRASH_CAPABILITIES;

@@ -29,7 +29,7 @@ pub fn write(vp: &Vp, state: &mut State, index: u32, value: u64) -> Result<(), F
             Ok(())
         }
         hv::REFERENCE_TSC => {
-            let fill = crate::boot::fill_reference_page;
+            let fill = |page| partition.clock.fill_page(page);
             place(vp, state, &partition.reference_overlay, value, fill)?;
             partition.reference_tsc_msr.store(value, Ordering::Relaxed);
             Ok(())

@@ -135,6 +135,32 @@ impl VpSynic {
         self.owner = Some(vp);
     }
 
+    /// The child's VP this is part of.
+    pub fn owner(&self) -> Option<&'static Vp> {
+        self.owner
+    }
+
+    /// Pages of messages and of event flags, 0 for those that are off.
+    pub fn pages(&self) -> [u64; 2] {
+        [self.messages, self.events]
+    }
+
+    /// The hypervisor's time at which the partition's was 0.
+    fn origin(&self) -> u64 {
+        self.owner.map_or(0, |vp| vp.partition.clock.origin())
+    }
+
+    /// State of the synthetic timers, as words.
+    pub fn save_timers(&self) -> [u64; synic::STIMER_STATE_WORDS] {
+        self.timers.save()
+    }
+
+    /// Loads what [`Self::save_timers`] gave, or a VMM made up.
+    pub fn restore_timers(&mut self, words: &[u64; synic::STIMER_STATE_WORDS]) {
+        let now = time::now().wrapping_sub(self.origin());
+        self.timers.restore(words, now);
+    }
+
     /// Shows others what changed here.
     fn publish(&self) {
         if let Some(vp) = self.owner {
@@ -246,9 +272,10 @@ impl State {
     ) -> Result<(), Fault> {
         if (hv::STIMER0_CONFIG..=hv::STIMER3_COUNT).contains(&index) {
             let now = cpu::rdtsc();
+            let reference = self.reference_at(now);
             self.synic
                 .timers
-                .write_msr(index, value, time::reference_at(now))
+                .write_msr(index, value, reference)
                 .map_err(|_| Fault)?;
             self.expire_synthetic_timers(now);
             run::update_timer(lp, self);
@@ -263,7 +290,7 @@ impl State {
         match effect {
             Effect::DeliverPending
             | Effect::PageChanged { page: Page::Messages, enabled: true, .. } => {
-                let waiting = self.synic.timers.undelivered(time::now());
+                let waiting = self.synic.timers.undelivered(self.reference_at(cpu::rdtsc()));
                 waiting.into_iter().flatten().for_each(|action| self.announce(action));
                 if vp.wanted_slots.load(Ordering::Relaxed) != 0 {
                     // After this instruction, when the VP can be stopped.
@@ -278,9 +305,14 @@ impl State {
         Ok(())
     }
 
+    /// The partition's reference time at a time-stamp counter value.
+    fn reference_at(&self, tsc: u64) -> u64 {
+        time::reference_at(tsc).wrapping_sub(self.synic.origin())
+    }
+
     /// Fires synthetic timers that are due at time-stamp counter value `now`.
     pub fn expire_synthetic_timers(&mut self, now: u64) {
-        let reference = time::reference_at(now);
+        let reference = self.reference_at(now);
         if self.synic.timers.next_expiry().is_some_and(|expiry| expiry <= reference) {
             let actions = self.synic.timers.expire(reference);
             actions.into_iter().flatten().for_each(|action| self.announce(action));
@@ -289,7 +321,9 @@ impl State {
 
     /// Time-stamp counter value of the next synthetic timer, `u64::MAX` for none.
     pub fn next_synthetic_deadline(&self) -> u64 {
-        self.synic.timers.next_expiry().map_or(u64::MAX, time::tsc_at)
+        let origin = self.synic.origin();
+        let expiry = self.synic.timers.next_expiry();
+        expiry.map_or(u64::MAX, |expiry| time::tsc_at(expiry.saturating_add(origin)))
     }
 
     /// Tells the guest of an expired timer.

@@ -16,10 +16,12 @@ mod property;
 mod registers;
 pub mod scheduling;
 mod signals;
+mod states;
 mod stats;
 mod system;
 mod tally;
 mod tlb;
+mod translate;
 mod vps;
 
 use crate::log::{Level, log};
@@ -168,8 +170,12 @@ fn dispatch(call: &Call, state: &mut State) -> Outcome {
         C::UNMAP_VP_STATE_PAGE => vps::unmap_state_page(call, state),
         C::GET_VP_REGISTERS => vps::get_registers(call),
         C::SET_VP_REGISTERS => vps::set_registers(call),
-        C::GET_VP_STATE => vps::state(call, false),
-        C::SET_VP_STATE => vps::state(call, true),
+        C::GET_VP_STATE => states::get(call),
+        C::SET_VP_STATE => states::set(call),
+        C::CLEAR_VIRTUAL_INTERRUPT => vps::clear_interrupt(call),
+        C::REGISTER_INTERCEPT_RESULT => intercept::register_result(call),
+        C::GET_VP_CPUID_VALUES => intercept::cpuid_values(call),
+        C::TRANSLATE_VIRTUAL_ADDRESS => translate::translate(call),
         C::ASSERT_VIRTUAL_INTERRUPT => vps::assert_interrupt(call),
         C::MAP_GPA_PAGES => gpa::map(call, state),
         C::UNMAP_GPA_PAGES => gpa::unmap(call, state),

@@ -16,7 +16,9 @@ fn try_create(call: &Call) -> Result<(), HvStatus> {
     if input.isolation.isolation_type() != 0 {
         return Err(HvStatus::FEATURE_UNAVAILABLE);
     }
-    let partition_id = children::create()?;
+    let [first, second] = input.disabled_processor_features;
+    let disabled = [first, second, input.disabled_xsave_features];
+    let partition_id = children::create(disabled, input.flags)?;
     call.output(&CreatePartitionOutput { partition_id })
         .inspect_err(|_| _ = children::delete(partition_id))
 }

@@ -5,7 +5,8 @@ use super::{Call, memory, scheduling, tally};
 use crate::children;
 use crate::lp;
 use crate::mem::{frames, space};
-use crate::partition::Stage;
+use crate::cpuid_table;
+use crate::partition::{MAX_VPS, Partition, Stage};
 use crate::{boot, log, time};
 use arch_x86::cpu;
 use core::sync::atomic::Ordering;
@@ -29,18 +30,29 @@ pub fn get(call: &Call) -> Outcome {
             PartitionProperty::PHYSICAL_ADDRESS_WIDTH => {
                 u64::from(cpu::cpuid(0x8000_0008, 0).eax & 0xFF)
             }
-            // Which of them a child gets is what its CPUID leaves show, not yet what its creator disabled.
-            PartitionProperty::PROCESSOR_FEATURES0 | PartitionProperty::PROCESSOR_FEATURES1 => {
-                u64::MAX
-            }
-            PartitionProperty::PROCESSOR_XSAVE_FEATURES => u64::MAX,
+            PartitionProperty::PROCESSOR_FEATURES0 => effective(&partition).features[0],
+            PartitionProperty::PROCESSOR_FEATURES1 => effective(&partition).features[1],
+            PartitionProperty::PROCESSOR_XSAVE_FEATURES => effective(&partition).xsave,
             PartitionProperty::PROCESSOR_CL_FLUSH_SIZE => {
                 u64::from(cpu::cpuid(1, 0).ebx >> 8 & 0xFF)
             }
-            PartitionProperty::XSAVE_STATES => arch_x86::fpu::SUPPORTED_XCR0,
-            PartitionProperty::MAX_XSAVE_DATA_SIZE => arch_x86::fpu::AREA_SIZE as u64,
+            PartitionProperty::XSAVE_STATES => effective(&partition).xfem,
+            PartitionProperty::MAX_XSAVE_DATA_SIZE => {
+                partition.cpuid.max_xsave_size().unwrap_or(arch_x86::fpu::AREA_SIZE as u32).into()
+            }
             PartitionProperty::PROCESSOR_CLOCK_FREQUENCY => time::CLOCKS.get().tsc_hz,
-            PartitionProperty::REFERENCE_TIME => time::now(),
+            PartitionProperty::REFERENCE_TIME => partition.clock.now(),
+            PartitionProperty::TIME_FREEZE => partition.is_frozen().into(),
+            PartitionProperty::PRIVILEGE_FLAGS => partition.privileges().mask().into_bits(),
+            PartitionProperty::UNIMPLEMENTED_MSR_ACTION => {
+                partition.ignores_unknown_msrs.load(Ordering::Relaxed).into()
+            }
+            PartitionProperty::GPA_PAGE_ACCESS_TRACKING => {
+                partition.tracks_writes.load(Ordering::Relaxed).into()
+            }
+            PartitionProperty::PROCESSORS_PER_SOCKET => {
+                partition.vps_per_socket.load(Ordering::Relaxed).into()
+            }
             PartitionProperty::SYNTHETIC_PROC_FEATURES if !partition.is_root => {
                 partition.synthetic_features.load(Ordering::Relaxed)
             }
@@ -49,6 +61,10 @@ pub fn get(call: &Call) -> Outcome {
         };
         call.output(&GetPartitionPropertyOutput { value })
     }))
+}
+
+fn effective(partition: &Partition) -> cpuid_policy::Effective {
+    partition.cpuid.effective().unwrap_or_else(cpuid_table::host_features)
 }
 
 /// SET_PARTITION_PROPERTY: of children only.
@@ -79,8 +95,22 @@ pub fn set(call: &Call) -> Outcome {
                 partition.tracks_writes.store(input.value == 1, Ordering::Relaxed);
                 Ok(())
             }
-            // Topology is flat so far: every VP a package of its own, or all in one, is the same to the scheduler.
-            PartitionProperty::PROCESSORS_PER_SOCKET => Ok(()),
+            PartitionProperty::PROCESSORS_PER_SOCKET => {
+                let count = u32::try_from(input.value).ok().filter(|&count| count <= MAX_VPS as u32);
+                let count = count.ok_or(HvStatus::PROPERTY_VALUE_OUT_OF_RANGE)?;
+                partition.vps_per_socket.store(count, Ordering::Relaxed);
+                partition.cpuid.recompose(&partition);
+                Ok(())
+            }
+            PartitionProperty::REFERENCE_TIME => {
+                partition.set_reference_time(input.value);
+                Ok(())
+            }
+            // They follow from the synthetic features.
+            PartitionProperty::PRIVILEGE_FLAGS if partition.stage() != Stage::Created => {
+                Err(HvStatus::INVALID_PARTITION_STATE)
+            }
+            PartitionProperty::PRIVILEGE_FLAGS => Err(HvStatus::OPERATION_DENIED),
             _ => Err(HvStatus::UNKNOWN_PROPERTY),
         }
     }))

@@ -1,14 +1,17 @@
 //! Registers of a VP by name (TLFS, "Virtual Processor Registers").
 
-use crate::intercepts::{from_segment, segment};
+use crate::exit::child_msr;
+use crate::intercepts::{from_segment, pending, segment};
+use crate::lp;
 use crate::vp::{Activity, Request, State, Vp};
-use arch_x86::cpu;
 use arch_x86::vcpu::{Event, Reg, SegmentName, SystemReg, TableName};
 use core::sync::atomic::Ordering;
 use hvdef::HvStatus;
+use hvdef::msr as hv;
 use hvdef::register::{
-    InternalActivity, PendingInterruption, RegisterName as N, RegisterValue, TableRegister,
+    ExceptionEvent, InternalActivity, InterruptState, PendingInterruption, RegisterName as N, RegisterValue, TableRegister,
 };
+use xsave_area::Area;
 
 /// General-purpose registers in the order of their names.
 const GENERAL: [Reg; 16] = [
@@ -43,7 +46,7 @@ const SEGMENTS: [SegmentName; 8] = [
 ];
 
 /// Names of registers that the back end keeps.
-const SYSTEM: [(N, SystemReg); 17] = [
+const SYSTEM: [(N, SystemReg); 19] = [
     (N::CR0, SystemReg::Cr0),
     (N::CR2, SystemReg::Cr2),
     (N::CR3, SystemReg::Cr3),
@@ -61,6 +64,8 @@ const SYSTEM: [(N, SystemReg); 17] = [
     (N::SYSENTER_EIP, SystemReg::SysenterEip),
     (N::SYSENTER_ESP, SystemReg::SysenterEsp),
     (N::INTERMEDIATE_CR0, SystemReg::Cr0),
+    (N::INTERMEDIATE_CR3, SystemReg::Cr3),
+    (N::INTERMEDIATE_CR4, SystemReg::Cr4),
 ];
 
 fn general(name: N) -> Option<Reg> {
@@ -75,6 +80,66 @@ fn system(name: N) -> Option<SystemReg> {
     SYSTEM.iter().find(|(known, _)| *known == name).map(|(_, register)| *register)
 }
 
+/// Names of registers that are MSRs of the guest, and their numbers.
+const MSRS: [(N, u32); 15] = [
+    (N::TSC, 0x10),
+    (N::MTRR_CAP, 0xFE),
+    (N::DEBUG_CTL, 0x1D9),
+    (N::MTRR_DEF_TYPE, 0x2FF),
+    (N::TSC_AUX, 0xC000_0103),
+    (N::GUEST_OS_ID, hv::GUEST_OS_ID),
+    (N::HYPERCALL, hv::HYPERCALL),
+    (N::VP_INDEX, hv::VP_INDEX),
+    (N::VP_RUNTIME, hv::VP_RUNTIME),
+    (N::TIME_REF_COUNT, hv::TIME_REF_COUNT),
+    (N::REFERENCE_TSC, hv::REFERENCE_TSC),
+    (N::VP_ASSIST_PAGE, hv::VP_ASSIST_PAGE),
+    (N::MISC_ENABLE, 0x1A0),
+    (N::MTRR_FIX64K_00000, 0x250),
+    (N::GUEST_CRASH_CTL, hv::CRASH_CTL),
+];
+
+/// The same for rows: first name, how many, first number, and numbers from one to the next.
+const MSR_ROWS: [(N, u32, u32, u32); 8] = [
+    (N::SINT0, 16, hv::SINT0, 1),
+    (N::SCONTROL, 5, hv::SCONTROL, 1),
+    (N::STIMER0_CONFIG, 8, hv::STIMER0_CONFIG, 1),
+    (N::GUEST_CRASH_P0, 5, hv::CRASH_P0, 1),
+    (N::MTRR_PHYS_BASE0, 8, 0x200, 2),
+    (N::MTRR_PHYS_MASK0, 8, 0x201, 2),
+    (N::MTRR_FIX16K_80000, 2, 0x258, 1),
+    (N::MTRR_FIX4K_C0000, 8, 0x268, 1),
+];
+
+/// Registers that read 0 and ignore writes: of features that no child has.
+const ABSENT: [N; 15] = [
+    N::BNDCFGS,
+    N::SPEC_CTRL,
+    N::U_XSS,
+    N::U_CET,
+    N::S_CET,
+    N::SSP,
+    N::PL0_SSP,
+    N::PL1_SSP,
+    N::PL2_SSP,
+    N::PL3_SSP,
+    N::INTERRUPT_SSP_TABLE_ADDR,
+    N::TSC_ADJUST,
+    N::PENDING_EVENT1,
+    N::VSM_PARTITION_CONFIG,
+    N::VSM_VP_STATUS,
+];
+
+fn msr(name: N) -> Option<u32> {
+    let single = MSRS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
+    single.or_else(|| {
+        MSR_ROWS.iter().find_map(|&(first, count, number, step)| {
+            let place = name.0.checked_sub(first.0).filter(|&place| place < count)?;
+            Some(number + place * step)
+        })
+    })
+}
+
 /// Reads a register.
 pub fn get(vp: &Vp, state: &mut State, name: N) -> Result<RegisterValue, HvStatus> {
     if let Some(reg) = general(name) {
@@ -86,6 +151,13 @@ pub fn get(vp: &Vp, state: &mut State, name: N) -> Result<RegisterValue, HvStatu
     if let Some(register) = system(name) {
         return Ok(state.vcpu.system(register).into());
     }
+    if let Some(value) = Area::new(state.extended_area()).and_then(|mut area| area.get(name)) {
+        return Ok(value);
+    }
+    if let Some(number) = msr(name) {
+        let value = child_msr::read(vp, state, number);
+        return value.map(RegisterValue::from).map_err(|_| HvStatus::INVALID_PARAMETER);
+    }
     let value = match name {
         N::RIP => state.vcpu.rip(),
         N::RFLAGS => state.vcpu.rflags(),
@@ -96,17 +168,22 @@ pub fn get(vp: &Vp, state: &mut State, name: N) -> Result<RegisterValue, HvStatu
         N::DR0 | N::DR1 | N::DR2 | N::DR3 => {
             state.breakpoints.get((name.0 - N::DR0.0) as usize).copied().unwrap_or(0)
         }
-        N::TSC => cpu::rdtsc(),
+        N::INITIAL_APIC_ID => vp.apic_id.into(),
+        N::APIC_ID => vp.apic_id.into(),
+        N::INTERMEDIATE_CR8 => state.apic.cr8().into(),
         N::APIC_BASE => state.apic.apic_base(),
         N::INTERNAL_ACTIVITY_STATE => InternalActivity::new()
             .with_startup_suspend(state.activity == Activity::WaitForStartup)
             .with_halt_suspend(state.activity == Activity::Halted)
             .into_bits(),
-        N::PENDING_INTERRUPTION | N::INTERRUPT_STATE => 0,
-        N::VP_INDEX => vp.index.into(),
-        N::GUEST_OS_ID => vp.partition.guest_os_id.load(Ordering::Relaxed),
-        N::HYPERCALL => vp.partition.hypercall_msr.load(Ordering::Relaxed),
-        N::MTRR_CAP | N::MTRR_DEF_TYPE | N::TSC_AUX => 0,
+        N::PENDING_INTERRUPTION => pending(state.vcpu.pending_event()).into_bits(),
+        N::INTERRUPT_STATE => {
+            InterruptState::new().with_interrupt_shadow(state.vcpu.interrupt_shadow()).into_bits()
+        }
+        // An exception that was asked for waits as an interruption.
+        N::PENDING_EVENT0 => 0,
+        N::DELIVERABILITY_NOTIFICATIONS => vp.wanted_slots.load(Ordering::Relaxed),
+        _ if ABSENT.contains(&name) => 0,
         _ => return Err(HvStatus::INVALID_PARAMETER),
     };
     Ok(value.into())
@@ -127,14 +204,21 @@ pub fn set(vp: &Vp, state: &mut State, name: N, value: RegisterValue) -> Result<
         state.vcpu.set_system(register, low);
         return Ok(());
     }
+    if let Some(done) = Area::new(state.extended_area()).and_then(|mut area| area.set(name, value)) {
+        return done.map_err(|_| HvStatus::INVALID_REGISTER_VALUE);
+    }
+    if let Some(number) = msr(name) {
+        return set_msr(vp, state, number, low);
+    }
     match name {
         N::RIP => state.vcpu.set_rip(low),
         N::RFLAGS => state.vcpu.set_rflags(low),
-        N::CR8 => {
+        N::CR8 | N::INTERMEDIATE_CR8 => {
             state.apic.set_cr8(low as u8 & 0xF);
             state.vcpu.set_cr8(low as u8 & 0xF);
         }
-        N::XFEM => state.xcr0 = low & arch_x86::fpu::SUPPORTED_XCR0 | 1,
+        N::XFEM if state.set_xcr0(low) => {}
+        N::XFEM => return Err(HvStatus::INVALID_REGISTER_VALUE),
         N::IDTR | N::GDTR => {
             let kind = if name == N::IDTR { TableName::Idtr } else { TableName::Gdtr };
             let register = value.as_table();
@@ -157,12 +241,18 @@ pub fn set(vp: &Vp, state: &mut State, name: N, value: RegisterValue) -> Result<
             };
         }
         N::PENDING_INTERRUPTION => inject(state, PendingInterruption::from_bits(low))?,
-        N::TSC | N::TSC_AUX | N::MTRR_DEF_TYPE | N::INTERRUPT_STATE => {}
+        N::PENDING_EVENT0 => inject_exception(state, value)?,
+        N::INTERRUPT_STATE => {
+            state.vcpu.set_interrupt_shadow(InterruptState::from_bits(low).interrupt_shadow());
+        }
+        // The VP's index is its APIC id.
+        N::INITIAL_APIC_ID | N::APIC_ID if low == u64::from(vp.apic_id) => {}
+        N::INITIAL_APIC_ID | N::APIC_ID => return Err(HvStatus::INVALID_REGISTER_VALUE),
         N::DELIVERABILITY_NOTIFICATIONS if low & 0x0000_FFFF_FFFF_FFFF == 0 => {
             vp.wanted_slots.store(low, Ordering::Relaxed);
             vp.request(Request::Deliverable);
         }
-        N::GUEST_OS_ID => vp.partition.guest_os_id.store(low, Ordering::Relaxed),
+        _ if ABSENT.contains(&name) => {}
         _ => return Err(HvStatus::INVALID_PARAMETER),
     }
     vp.publish_address(state.apic.address());
@@ -174,9 +264,38 @@ fn table(state: &State, name: TableName) -> RegisterValue {
     TableRegister { padding: [0; 3], limit, base }.into()
 }
 
+/// Writes an MSR as the guest would, where the guest could.
+fn set_msr(vp: &Vp, state: &mut State, number: u32, value: u64) -> Result<(), HvStatus> {
+    if matches!(number, hv::VP_INDEX | hv::VP_RUNTIME | hv::TIME_REF_COUNT | hv::SVERSION) {
+        return Ok(());
+    }
+    let Some(vp) = vp.partition.vp(vp.index) else { return Err(HvStatus::INVALID_VP_INDEX) };
+    let done = child_msr::write(lp::current(), vp, state, number, value);
+    done.map_err(|_| HvStatus::INVALID_REGISTER_VALUE)
+}
+
+/// PENDING_EVENT0: an exception to be delivered at the next entry.
+fn inject_exception(state: &mut State, value: RegisterValue) -> Result<(), HvStatus> {
+    let event = ExceptionEvent::from_bits(u128::from(value.high) << 64 | u128::from(value.low));
+    if !event.pending() {
+        return Ok(());
+    }
+    let vector = u8::try_from(event.vector()).ok().filter(|&vector| vector < 32);
+    let vector = vector.filter(|_| event.event_type() == 0).ok_or(HvStatus::INVALID_REGISTER_VALUE)?;
+    match vector {
+        1 => state.vcpu.set_system(SystemReg::Dr6, event.parameter()),
+        14 => state.vcpu.set_system(SystemReg::Cr2, event.parameter()),
+        _ => {}
+    }
+    let error_code = event.deliver_error_code().then_some(event.error_code());
+    state.vcpu.inject(Event::Exception { vector, error_code });
+    Ok(())
+}
+
 /// Delivers what the parent wants delivered at the next entry.
 fn inject(state: &mut State, pending: PendingInterruption) -> Result<(), HvStatus> {
     if !pending.pending() {
+        state.vcpu.drop_event();
         return Ok(());
     }
     let vector = u8::try_from(pending.vector()).map_err(|_| HvStatus::INVALID_REGISTER_VALUE)?;

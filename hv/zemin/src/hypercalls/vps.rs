@@ -6,7 +6,7 @@ use crate::deposits;
 use crate::exit::deliver_to_child;
 use crate::intercepts;
 use crate::mem::{PAGE, phys};
-use crate::partition::ROOT;
+use crate::partition::{Partition, ROOT};
 use crate::vp::{EXPLICIT, INTERCEPT, State, Vp};
 use crate::vps;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use hypercall::Outcome;
 use lapic::{DeliveryMode, Destination};
 
 /// A VP of a child, and the child, which stays as long as the first is used.
-fn find(id: PartitionId, index: VpIndex) -> Result<(children::InUse, &'static Vp), HvStatus> {
+pub fn find(id: PartitionId, index: VpIndex) -> Result<(children::InUse, &'static Vp), HvStatus> {
     let partition = children::find_child(id)?;
     let vp = partition.vp(index.0).ok_or(HvStatus::INVALID_VP_INDEX)?;
     Ok((partition, vp))
@@ -165,6 +165,7 @@ pub fn assert_interrupt(call: &Call) -> Outcome {
             InterruptType::NMI => DeliveryMode::Nmi,
             InterruptType::INIT => DeliveryMode::Init,
             InterruptType::SIPI => DeliveryMode::Sipi,
+            InterruptType::EXT_INT => return assert_ext_int(&partition, vector),
             _ => return Err(HvStatus::INVALID_PARAMETER),
         };
         let destination =
@@ -179,31 +180,20 @@ pub fn assert_interrupt(call: &Call) -> Outcome {
     }))
 }
 
-/// GET_VP_STATE and SET_VP_STATE: the local APIC.
-pub fn state(call: &Call, set: bool) -> Outcome {
-    Outcome::from(call.input::<abi::VpState>().and_then(|input| {
-        let (_partition, vp) = find(input.partition_id, input.vp_index)?;
-        if input.state_type != hvdef::vp::VpStateType::LAPIC {
-            return Err(HvStatus::INVALID_PARAMETER);
-        }
-        let number: u64 = call.variable(0)?;
-        let address = number.checked_mul(PAGE).ok_or(HvStatus::INVALID_PARAMETER)?;
-        let mut state = vp.stop();
-        transfer_apic(call, &mut state, address, set)
-    }))
+/// An interrupt of the legacy controller, for the VP that boots: it goes past the APIC.
+fn assert_ext_int(partition: &Partition, vector: u8) -> Result<(), HvStatus> {
+    let vp = partition.vp(0).ok_or(HvStatus::INVALID_VP_INDEX)?;
+    vp.ext_int.store(1 << 8 | u32::from(vector), Ordering::Release);
+    vp.reconsider();
+    Ok(())
 }
 
-fn transfer_apic(call: &Call, state: &mut State, address: u64, set: bool) -> Result<(), HvStatus> {
-    use zerocopy::IntoBytes;
-    let now = arch_x86::cpu::rdtsc();
-    let parent = call.vp.partition;
-    let mut words = state.apic.save(now);
-    if set {
-        parent.read(address, words.as_mut_bytes()).map_err(|_| HvStatus::INVALID_PARAMETER)?;
-        state.apic.restore(&words, now);
-        state.reevaluate = true;
+/// CLEAR_VIRTUAL_INTERRUPT: takes back what was asserted and not delivered.
+pub fn clear_interrupt(call: &Call) -> Outcome {
+    Outcome::from(call.input::<PartitionId>().and_then(|id| {
+        let partition = children::find_child(id)?;
+        let vp = partition.vp(0).ok_or(HvStatus::INVALID_VP_INDEX)?;
+        vp.ext_int.store(0, Ordering::Release);
         Ok(())
-    } else {
-        parent.write(address, words.as_bytes()).map_err(|_| HvStatus::INVALID_PARAMETER)
-    }
+    }))
 }
