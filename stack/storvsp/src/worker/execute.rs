@@ -44,8 +44,11 @@ impl Worker {
         self.reply.clear();
         let decoded = cdb::decode(cdb);
         let is_target = self.is_target(srb);
-        if let (true, Ok(Command::ReportLuns { select, room })) = (is_target, decoded) {
-            let outcome = report_luns(self.attached.numbers(), select, room, &mut self.reply);
+        if let Ok(Command::ReportLuns { select, room }) = decoded {
+            // Targets that are not there have none. Refusing would make Linux, which looks for targets behind other
+            // paths too and then forgets which path it was, remove LUN 0 of ours (`storvsc_remove_lun`).
+            let numbers = self.attached.numbers().filter(|_| is_target);
+            let outcome = report_luns(numbers, select, room, &mut self.reply);
             return self.settle(index, srb, outcome);
         }
         let lun = if is_target { self.attached.get_mut(srb.lun) } else { None };
