@@ -61,8 +61,10 @@ pub struct Lp {
     counters: [AtomicU64; Counter::COUNT],
     /// Time-stamp counter ticks spent in guests, for the run-time call.
     pub guest_ticks: AtomicU64,
-    /// Time-stamp counter ticks spent waiting with nothing to run.
-    pub idle_ticks: AtomicU64,
+    /// Time-stamp counter ticks spent waiting with nothing to run, without the present wait.
+    idle_ticks: AtomicU64,
+    /// When the present wait began; 0 while there is none.
+    idle_since: AtomicU64,
     context: RefCell<LpContext>,
     tables: UnsafeCell<LpTables>,
 }
@@ -103,6 +105,7 @@ pub fn create(apic_id: u32) -> Option<&'static Lp> {
         counters: [const { AtomicU64::new(0) }; Counter::COUNT],
         guest_ticks: AtomicU64::new(0),
         idle_ticks: AtomicU64::new(0),
+        idle_since: AtomicU64::new(0),
         context: RefCell::new(LpContext::new()),
         tables: UnsafeCell::new(tables),
     };
@@ -184,19 +187,33 @@ impl Lp {
 
     /// A counter's value by number.
     pub fn counter(&self, index: usize) -> u64 {
-        let us = |ticks: &AtomicU64| time::ticks_to_100ns(ticks.load(Ordering::Relaxed)) / 10;
+        let us = |ticks: u64| time::ticks_to_100ns(ticks) / 10;
         match Counter::from_index(index) {
-            Some(Counter::GuestTime) => return us(&self.guest_ticks),
-            Some(Counter::IdleTime) => return us(&self.idle_ticks),
+            Some(Counter::GuestTime) => return us(self.guest_ticks.load(Ordering::Relaxed)),
+            Some(Counter::IdleTime) => return us(self.idle_ticks()),
             _ => {}
         }
         self.counters.get(index).map_or(0, |value| value.load(Ordering::Relaxed))
     }
 
-    /// Adds to the time spent waiting. Own LP only.
-    pub fn add_idle(&self, ticks: u64) {
-        let idle = self.idle_ticks.load(Ordering::Relaxed).wrapping_add(ticks);
-        self.idle_ticks.store(idle, Ordering::Relaxed);
+    /// A wait with nothing to run begins. Own LP only, like its end.
+    pub fn begin_idle(&self) {
+        self.idle_since.store(cpu::rdtsc(), Ordering::Relaxed);
+    }
+
+    /// It is over.
+    pub fn end_idle(&self) {
+        let since = self.idle_since.swap(0, Ordering::Relaxed);
+        let waited = cpu::rdtsc().wrapping_sub(since);
+        let ticks = self.idle_ticks.load(Ordering::Relaxed).wrapping_add(waited);
+        self.idle_ticks.store(ticks, Ordering::Relaxed);
+    }
+
+    /// Time-stamp counter ticks spent waiting up to now.
+    fn idle_ticks(&self) -> u64 {
+        let since = self.idle_since.load(Ordering::Relaxed);
+        let present = if since == 0 { 0 } else { cpu::rdtsc().saturating_sub(since) };
+        self.idle_ticks.load(Ordering::Relaxed).wrapping_add(present)
     }
 
     /// Whether something may have changed since the last time. Own LP only.

@@ -223,10 +223,10 @@ fn idle(lp: &Lp, root: &Root, context: &mut LpContext) {
     interrupts::set_timer(lp, lp.turn_end.get().min(root.state.next_deadline()));
     if !lp.attention.load(Ordering::Acquire) {
         lp.count(Counter::IdleEntries);
-        let start = cpu::rdtsc();
+        lp.begin_idle();
         // SAFETY: the interrupt table is loaded and no lock is held.
         unsafe { context.idle() };
-        lp.add_idle(cpu::rdtsc().wrapping_sub(start));
+        lp.end_idle();
         lp.attention.store(true, Ordering::Relaxed);
     }
 }

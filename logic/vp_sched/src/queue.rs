@@ -133,10 +133,18 @@ impl RunQueue {
         }
     }
 
-    /// Keeps the virtual time of a VP that did not compete near the machine's.
+    /// Keeps the virtual time of a VP that did not compete near the machine's, or near that of the VPs that wait here:
+    /// the machine's clock stands still while nobody waits who may leave.
     fn forgive(&self, env: &Env<impl Vps>, entity: &Entity, share: &Share) {
         let (clock, lag) = (env.board.clock(), vtime::cost(share, SOLO_LAG));
-        entity.set_vtime(entity.vtime().clamp(clock.back(lag), clock.after(lag)));
+        let now = self.first_waiting(env).map_or(clock, |first| first.max(clock));
+        entity.set_vtime(entity.vtime().clamp(now.back(lag), now.after(lag)));
+    }
+
+    /// Virtual time of the neediest VP that waits and goes by virtual time.
+    fn first_waiting(&self, env: &Env<impl Vps>) -> Option<VTime> {
+        let firsts = [self.heap(Class::Fair).first(), self.heap(Class::Bound).first()];
+        firsts.into_iter().flatten().map(|vp| env.vp(vp).vtime()).reduce(VTime::min)
     }
 
     /// Puts a VP that is in no queue where its budgets say: into a heap, or aside until a later period.
@@ -203,9 +211,8 @@ impl RunQueue {
 
     /// The neediest of the VPs that go by virtual time, the running one included.
     fn update_floor(&mut self, env: &Env<impl Vps>) {
-        let firsts =
-            [self.heap(Class::Fair).first(), self.heap(Class::Bound).first(), self.current.some()];
-        let times = firsts.into_iter().flatten().map(|vp| env.vp(vp).vtime());
+        let running = self.current.some().map(|vp| env.vp(vp).vtime());
+        let times = [self.first_waiting(env), running].into_iter().flatten();
         if let Some(floor) = times.reduce(VTime::min) {
             self.floor = floor;
         }

@@ -6,3 +6,4 @@ mod limits;
 mod parent;
 mod places;
 mod sim;
+mod sleepers;

@@ -79,3 +79,24 @@ fn children_on_the_lp_of_a_spinning_parent_lose_nothing_to_those_elsewhere() {
         assert!((part - 1.0).abs() < 0.05, "{ran:?}");
     }
 }
+
+#[test]
+fn a_parent_that_computes_gets_half_or_its_part_by_weight_whichever_is_more() {
+    for (weight, expected) in [(10, 50.0), (100, 50.0), (300, 75.0)] {
+        for ticks in [None, Some(MS), Some(4 * MS + 321 * US)] {
+            let mut sim = Sim::new(1);
+            let load = ticks.map_or(Load::Spin, |every| Load::SpinWithTicks { every });
+            let parent = sim.parent(weight, load)[0];
+            sim.child(100, &[Load::Spin]);
+            sim.advance(S);
+            let ran = sim.measure(10 * S)[parent.0 as usize];
+            let got = ran as f64 * 100.0 / (10 * S) as f64;
+            // Each of its interrupts may bring it to the front for 200 µs.
+            let extra = ticks.map_or(0.0, |every| 200_000.0 / every as f64 * 100.0);
+            assert!(
+                (expected - 2.5..expected + 2.5 + extra).contains(&got),
+                "weight {weight}, ticks {ticks:?}: {got} %"
+            );
+        }
+    }
+}

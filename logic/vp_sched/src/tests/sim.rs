@@ -20,6 +20,8 @@ pub enum Load {
     Spin,
     /// Runs `run`, sleeps `sleep`, and so on.
     Duty { run: u64, sleep: u64 },
+    /// The same, but the scheduler is told when it blocks when to wake it.
+    Timer { run: u64, sleep: u64 },
     /// Runs for ever, and gets an interrupt every so often.
     SpinWithTicks { every: u64 },
 }
@@ -111,7 +113,10 @@ impl Sim {
     pub fn vp(&mut self, share: ShareRef, lp: u32, bound: bool, load: Load) -> VpRef {
         let vp = VpRef(self.table.vps.len() as u32);
         self.table.vps.push(Entity::new(share, LpIndex(lp), bound));
-        let left = if let Load::Duty { run, .. } = load { run } else { u64::MAX };
+        let left = match load {
+            Load::Duty { run, .. } | Load::Timer { run, .. } => run,
+            _ => u64::MAX,
+        };
         // Staggered, so that not all begin at the same instant.
         let event = self.now + u64::from(vp.0) * 137 * US;
         self.vps.push(Vp { load, left, event, woken_at: None, longest_wait: 0 });
@@ -202,11 +207,16 @@ impl Sim {
             };
             let now = self.now;
             let state = &mut self.vps[vp.0 as usize];
-            let Load::Duty { run, sleep } = state.load else { unreachable!() };
+            let (run, event, alarm) = match state.load {
+                Load::Duty { run, sleep } => (run, now + sleep, None),
+                Load::Timer { run, sleep } => (run, u64::MAX, Some(now + sleep)),
+                _ => unreachable!(),
+            };
             state.left = run;
             let board = Board::new(&self.notices, &self.shared);
-            if ops::block(&self.queues, &self.env(&board), LpIndex(lp as u32), None) {
-                self.vps[vp.0 as usize].event = now + sleep;
+            if ops::block(&self.queues, &self.env(&board), LpIndex(lp as u32), alarm) {
+                self.vps[vp.0 as usize].event = event;
+                self.vps[vp.0 as usize].woken_at = alarm;
                 self.lps[lp].run = None;
                 self.lps[lp].decide_at = now;
             }
@@ -268,7 +278,8 @@ impl Sim {
             assert!(decision.until.is_some_and(|until| until > self.now), "running without an end");
             let vp = &mut self.vps[vp.0 as usize];
             if let Some(at) = vp.woken_at.take() {
-                vp.longest_wait = vp.longest_wait.max(self.now - at);
+                // Woken before its alarm, it has not waited.
+                vp.longest_wait = vp.longest_wait.max(self.now.saturating_sub(at));
             }
         }
         if let Some(other) = decision.nudge {

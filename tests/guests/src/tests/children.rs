@@ -18,17 +18,17 @@ const IO_PORT: u32 = 0x8001_0000;
 /// Exo partition, local APIC, intercept message page, x2APIC.
 const FLAGS: u64 = 1 << 8 | 1 << 13 | 1 << 19 | 1 << 22;
 /// Pages deposited for the child.
-const DEPOSIT: u64 = 300;
+pub const DEPOSIT: u64 = 300;
 /// Rounds of the whole life.
 const ROUNDS: u32 = 5;
 /// Where the child's code lies in its memory, which is 16 pages from address 0.
-const CODE_AT: u64 = 0x1000;
-const MEMORY: u64 = 16;
+pub const CODE_AT: u64 = 0x1000;
+pub const MEMORY: u64 = 16;
 
 /// `mov al, 'H'; mov dx, 0x3F8; out dx, al; mov al, [0x2000]; out dx, al; jmp $`, in real mode.
 const CODE: [u8; 12] = [0xB0, b'H', 0xBA, 0xF8, 0x03, 0xEE, 0xA0, 0x00, 0x20, 0xEE, 0xEB, 0xFE];
 
-const fn rep(code: C, count: u64) -> u64 {
+pub const fn rep(code: C, count: u64) -> u64 {
     code.0 as u64 | count << 32
 }
 
@@ -87,12 +87,12 @@ fn life(t: &Checks, round: u32, messages: u64, pages: u64, ram: u64) {
     equal!(t, gone, HvStatus::INVALID_PARTITION_ID, "delete twice");
 }
 
-fn fast(code: C, id: u64) -> Answer {
+pub fn fast(code: C, id: u64) -> Answer {
     hypercall::call(u64::from(code.0) | FAST, id, 0)
 }
 
 /// Creates a partition, and gives the root's own pool what that needs.
-fn create(t: &Checks) -> Option<u64> {
+pub fn create(t: &Checks) -> Option<u64> {
     for _ in 0..8 {
         let answer = with_input(C::CREATE_PARTITION.0.into(), &[FLAGS, 0, 0x609, 0, 0, 0, 0]);
         match answer.status() {
@@ -108,7 +108,7 @@ fn create(t: &Checks) -> Option<u64> {
     None
 }
 
-fn deposit(id: u64, pages: u64, count: u64) -> Answer {
+pub fn deposit(id: u64, pages: u64, count: u64) -> Answer {
     let mut input = [0; 512];
     input[0] = id;
     for (slot, page) in input.iter_mut().skip(1).zip(0..count) {
@@ -118,7 +118,7 @@ fn deposit(id: u64, pages: u64, count: u64) -> Answer {
 }
 
 /// Maps the child's memory from address 0 on, for everything.
-fn map(id: u64, ram: u64) -> Answer {
+pub fn map(id: u64, ram: u64) -> Answer {
     let mut input = [0; 3 + MEMORY as usize];
     (input[0], input[2]) = (id, 0xF);
     for (slot, page) in input.iter_mut().skip(3).zip(0..) {
@@ -133,7 +133,7 @@ fn state_page(t: &Checks, id: u64, kind: u64) -> u64 {
     output(0) * PAGE
 }
 
-fn set(id: u64, registers: &[(u64, u64, u64)]) -> Answer {
+pub fn set(id: u64, registers: &[(u64, u64, u64)]) -> Answer {
     let mut input = [0; 2 + 4 * 4];
     input[0] = id;
     for (words, (name, low, high)) in input[2..].chunks_exact_mut(4).zip(registers) {
@@ -175,7 +175,7 @@ fn run_child(t: &Checks, id: u64, messages: u64, intercepts: u64) {
 }
 
 /// Takes everything back: exactly what was given.
-fn withdraw(t: &Checks, id: u64, pages: u64) {
+pub fn withdraw(t: &Checks, id: u64, pages: u64) {
     let answer = with_input(rep(C::WITHDRAW_MEMORY, 512), &[id, 0]);
     equal!(t, answer.status(), HvStatus::NO_RESOURCES, "end of withdrawal");
     equal!(t, answer.reps(), DEPOSIT, "pages that came back");

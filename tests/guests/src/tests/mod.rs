@@ -24,6 +24,8 @@ mod msr_rules;
 mod real_mode;
 mod ref_time;
 mod registers;
+mod sched;
+mod sched_child;
 mod stimer;
 mod stimer_messages;
 mod storm;
@@ -68,6 +70,7 @@ const TESTS: &[Test] = &[
     test("hostile-apic-mmio", Need::HyperV, 1, hostile_mmio::run),
     test("hostile", Need::Root, 1, hostile::run),
     test("hostile-children", Need::Root, 1, hostile_children::run),
+    Test { by_default: false, ..test("sched", Need::Root, 1, sched::run) },
     Test { by_default: false, ..test("cr8", Need::Nothing, 1, ends::cr8_priority) },
     Test { by_default: false, ..test("triple-fault", Need::Nothing, 1, ends::triple_fault) },
 ];
