@@ -232,7 +232,10 @@ pub fn view(vp: &Vp, state: &State) -> VpView {
 /// Answers CPUID of a child's VP.
 pub fn handle(vp: &Vp, state: &mut State) {
     let (leaf, subleaf) = exit::cpuid::operands(state);
-    let result = vp.partition.cpuid.answer(vp, &view(vp, state), leaf, subleaf, true);
-    let Registers { eax, ebx, ecx, edx } = result;
+    let own = zemindef::cpuid::answer(leaf, crate::VERSION, exit::cpuid::EXTENSIONS);
+    let [eax, ebx, ecx, edx] = own.unwrap_or_else(|| {
+        let result = vp.partition.cpuid.answer(vp, &view(vp, state), leaf, subleaf, true);
+        [result.eax, result.ebx, result.ecx, result.edx]
+    });
     exit::cpuid::answer(state, cpu::CpuidResult { eax, ebx, ecx, edx });
 }

@@ -24,6 +24,10 @@ const OSPKE: u32 = 1 << 4;
 /// Leaf 0x80000001 ECX: SVM, SKINIT.
 const SVM_BITS: u32 = 1 << 2 | 1 << 12;
 
+/// What there is beyond the TLFS.
+pub const EXTENSIONS: zemin::Features =
+    zemin::Features(zemin::Features::PROPERTIES.0 | zemin::Features::SIGNAL_DOORBELLS.0);
+
 /// Answers CPUID with the leaf in EAX and the subleaf in ECX.
 pub fn handle(vp: &Vp, state: &mut State) {
     let (leaf, subleaf) = operands(state);
@@ -107,7 +111,7 @@ fn synthetic(leaf: u32) -> CpuidResult {
         }
         hv::ENLIGHTENMENTS => answer(boot::PARENT_HINTS.into_bits(), u32::MAX, 0, 0),
         hv::IMPLEMENTATION_LIMITS => answer(partition::MAX_VPS as u32, lp::MAX_LPS as u32, 0, 0),
-        _ => match zemin::answer(leaf, crate::VERSION, zemin::Features::PROPERTIES) {
+        _ => match zemin::answer(leaf, crate::VERSION, EXTENSIONS) {
             Some([eax, ebx, ecx, edx]) => answer(eax, ebx, ecx, edx),
             None => answer(0, 0, 0, 0),
         },
