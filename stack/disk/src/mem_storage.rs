@@ -3,7 +3,7 @@
 use crate::storage::Storage;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Unit of bookkeeping and of what a power loss tears: one sector of the host's disk.
 pub const SECTOR: u64 = 512;
@@ -33,7 +33,8 @@ pub enum Event {
 
 #[derive(Debug, Clone, Default)]
 struct Content {
-    sectors: BTreeMap<u64, Box<[u8; SECTOR as usize]>>,
+    /// Shared between copies until written.
+    sectors: BTreeMap<u64, Arc<[u8; SECTOR as usize]>>,
     size: u64,
     limit: Option<u64>,
     events: Option<Vec<Event>>,
@@ -75,6 +76,11 @@ impl MemStorage {
     /// What happened since recording started.
     pub fn events(&self) -> Vec<Event> {
         self.lock().events.clone().unwrap_or_default()
+    }
+
+    /// How many events were recorded.
+    pub fn event_count(&self) -> usize {
+        self.lock().events.as_ref().map_or(0, Vec::len)
     }
 
     /// Does to this storage what was done to another. Never fails: the limit is not looked at.
@@ -130,8 +136,8 @@ impl Content {
         self.size = self.size.max(offset.saturating_add(data.len() as u64));
         for (sector, start, len) in pieces(offset, data.len() as u64) {
             let (now, rest) = data.split_at(len);
-            let place = self.sectors.entry(sector).or_insert_with(|| Box::new([0; 512]));
-            if let Some(target) = place.get_mut(start..start + len) {
+            let place = self.sectors.entry(sector).or_insert_with(|| Arc::new([0; 512]));
+            if let Some(target) = Arc::make_mut(place).get_mut(start..start + len) {
                 target.copy_from_slice(now);
             }
             data = rest;
@@ -151,7 +157,7 @@ impl Content {
             if step as u64 == SECTOR {
                 self.sectors.remove(&sector);
             } else if let Some(place) = self.sectors.get_mut(&sector)
-                && let Some(target) = place.get_mut(start..start + step)
+                && let Some(target) = Arc::make_mut(place).get_mut(start..start + step)
             {
                 target.fill(0);
             }

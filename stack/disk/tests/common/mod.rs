@@ -5,7 +5,6 @@
 use disk::{
     Disk, FindParent, MemStorage, NoParent, ParentReference, SectorSizes, Storage, raw, vhd, vhdx,
 };
-use proptest::prelude::*;
 use std::sync::Arc;
 
 const MIB: usize = 1 << 20;
@@ -45,7 +44,7 @@ impl Kind {
         match self {
             Self::Raw | Self::VhdFixed => MIB,
             Self::VhdDynamic | Self::VhdDifferencing => MIB + 64 * 1024 + 512,
-            _ => 3 * MIB + 64 * 1024,
+            _ => 2 * MIB + 64 * 1024,
         }
     }
 
@@ -183,20 +182,4 @@ pub fn clamp(at: usize, len: usize, sector: usize, size: usize) -> (usize, usize
 /// Bytes that differ by sector and seed, none of them zero.
 pub fn pattern(seed: u8, len: usize) -> Vec<u8> {
     (0..len).map(|at| ((at / 512) as u8).wrapping_mul(31).wrapping_add(seed) | 1).collect()
-}
-
-/// Something to do.
-pub fn random_op() -> impl Strategy<Value = super::Op> {
-    use super::Op;
-    let place = 0..4 * MIB;
-    let len = prop_oneof![0usize..8192, 0usize..300_000, Just(2 * MIB)];
-    prop_oneof![
-        6 => (place.clone(), len.clone(), any::<u8>())
-            .prop_map(|(at, len, seed)| Op::Write { at, len, seed }),
-        3 => (place.clone(), len.clone()).prop_map(|(at, len)| Op::Discard { at, len }),
-        3 => (place, len).prop_map(|(at, len)| Op::Read { at, len }),
-        1 => (1usize..8 * MIB / 512).prop_map(|sectors| Op::Resize { sectors }),
-        2 => Just(Op::Flush),
-        1 => Just(Op::Reopen),
-    ]
 }
