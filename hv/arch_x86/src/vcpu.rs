@@ -114,6 +114,8 @@ pub enum Exit {
     Xsetbv,
     /// WBINVD, INVD or WBNOINVD.
     CacheFlush,
+    /// RDPMC ([`Vcpu::confine`]).
+    PerformanceCounter,
     /// Triple fault.
     Shutdown,
     /// An instruction of the virtualization extension itself, which the guest does not have.

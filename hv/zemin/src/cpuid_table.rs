@@ -84,7 +84,8 @@ const XSAVES: u64 = 1 << 12;
 
 /// What a partition with nothing switched off can have.
 pub fn host_features() -> Effective {
-    let none = Partition::new(hvdef::PartitionId(0), false, hvdef::cpuid::PartitionPrivileges::new());
+    let none =
+        Partition::new(hvdef::PartitionId(0), false, hvdef::cpuid::PartitionPrivileges::new());
     Effective::of(&Host, &config(&none))
 }
 
@@ -103,10 +104,12 @@ impl CpuidTable {
         // SAFETY: a page of ours, large and aligned enough; no VP reads the table while it is composed.
         let entries: &'static mut [Entry] = unsafe {
             let start = phys::pointer(entries).cast::<Entry>();
-            (0..Policy::<&mut [Entry]>::ENTRIES).for_each(|index| start.add(index).write(Entry::EMPTY));
+            (0..Policy::<&mut [Entry]>::ENTRIES)
+                .for_each(|index| start.add(index).write(Entry::EMPTY));
             core::slice::from_raw_parts_mut(start, Policy::<&mut [Entry]>::ENTRIES)
         };
-        let policy = Policy::build(&Host, &config(partition), entries).ok_or(HvStatus::NO_RESOURCES)?;
+        let policy =
+            Policy::build(&Host, &config(partition), entries).ok_or(HvStatus::NO_RESOURCES)?;
         let table = phys::pointer(page).cast::<Table>();
         // SAFETY: as above; the results are there from the first time on.
         unsafe {
@@ -169,7 +172,14 @@ impl CpuidTable {
     }
 
     /// CPUID on a VP. `registered`: with what its VMM registered.
-    pub fn answer(&self, vp: &Vp, view: &VpView, leaf: u32, subleaf: u32, registered: bool) -> Registers {
+    pub fn answer(
+        &self,
+        vp: &Vp,
+        view: &VpView,
+        leaf: u32,
+        subleaf: u32,
+        registered: bool,
+    ) -> Registers {
         let Some(table) = self.get() else { return Registers { eax: 0, ebx: 0, ecx: 0, edx: 0 } };
         if !registered {
             return table.policy.default_answer(leaf, subleaf, view);
@@ -181,7 +191,11 @@ impl CpuidTable {
     }
 
     /// Registers a result for all VPs.
-    pub fn register(&self, partition: &Partition, input: &CpuidInterceptResult) -> Result<(), HvStatus> {
+    pub fn register(
+        &self,
+        partition: &Partition,
+        input: &CpuidInterceptResult,
+    ) -> Result<(), HvStatus> {
         let page = self.table.load(Ordering::Acquire);
         if page == 0 {
             return Err(HvStatus::INVALID_PARTITION_STATE);

@@ -11,11 +11,12 @@ use arch_x86::vcpu::{Event, Reg, Segment, SegmentName, SystemReg};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use hvdef::VpIndex;
 use hvdef::message::{
-    AccessType, ApicEoi, CpuidIntercept, ExecutionState, HypercallIntercept, InstructionInfo, InterceptHeader,
-    Message, MessageType, SintDeliverable,
+    AccessType, ApicEoi, CpuidIntercept, ExecutionState, HypercallIntercept, InstructionInfo,
+    InterceptHeader, Message, MessageType, SintDeliverable,
 };
 use hvdef::register::{
-    InterruptState, InterruptionType, PendingInterruption, RegisterName, SegmentAttributes, SegmentRegister,
+    InterruptState, InterruptionType, PendingInterruption, RegisterName, SegmentAttributes,
+    SegmentRegister,
 };
 use hvdef::vp::{DirtyClasses, InterruptVectors, REGISTER_PAGE_VERSION, RegisterPage};
 use synic::RootMessage;

@@ -25,9 +25,9 @@ mod boot;
 mod child_frames;
 mod children;
 mod clock;
-mod cpuid_table;
 #[cfg(target_os = "none")]
 mod console;
+mod cpuid_table;
 #[cfg(target_os = "none")]
 mod crash;
 #[cfg(target_os = "none")]

@@ -631,7 +631,9 @@ impl State {
         let mut area = xsave_area::Area::new(self.extended_area());
         core::array::from_fn(|index| {
             let name = RegisterName(RegisterName::XMM0.0 + index as u32);
-            area.as_mut().and_then(|area| area.get(name)).unwrap_or(RegisterValue { low: 0, high: 0 })
+            area.as_mut()
+                .and_then(|area| area.get(name))
+                .unwrap_or(RegisterValue { low: 0, high: 0 })
         })
     }
 

@@ -50,7 +50,8 @@ pub fn create(partition: &Partition, index: u32) -> Result<(), HvStatus> {
     let lp = lp::get(NEXT_LP.fetch_add(1, Ordering::Relaxed) % lp::count())
         .ok_or(HvStatus::NO_RESOURCES)?;
     // SAFETY: a zeroed page of the child's pool, which the parent cannot reach; the maps live in the image.
-    let vcpu = unsafe { Vcpu::new(phys::pointer(vmcb), vmcb, maps(), slat.root()) };
+    let mut vcpu = unsafe { Vcpu::new(phys::pointer(vmcb), vmcb, maps(), slat.root()) };
+    vcpu.confine();
     let state = State {
         vcpu,
         apic: Apic::new(index, index == 0, partition.x2apic),
@@ -130,8 +131,5 @@ pub fn destroy(partition: &Partition, vp: &'static Vp) {
     ];
     // The guard would touch the VP after its page is gone.
     core::mem::forget(owned);
-    pages
-        .into_iter()
-        .filter(|&page| page != 0)
-        .for_each(|page| partition.pool.lock().put(page));
+    pages.into_iter().filter(|&page| page != 0).for_each(|page| partition.pool.lock().put(page));
 }

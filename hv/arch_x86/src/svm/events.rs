@@ -220,7 +220,7 @@ impl Vcpu {
     pub(super) fn open_nmis(&mut self) {
         self.nmis = Nmis::Open;
         self.vmcb.intercepts_low &= !(intercept::IRET as u32);
-        self.vmcb.exception_intercepts &= !(1 << DEBUG);
+        self.vmcb.exception_intercepts &= !(1 << DEBUG) | self.confined;
     }
 
     /// The guest is about to execute the IRET that ends an NMI's handler.

@@ -48,6 +48,8 @@ pub struct Vcpu {
     asid: Asid,
     flush: bool,
     pub(super) nmis: Nmis,
+    /// Exceptions that always exit.
+    pub(super) confined: u32,
 }
 
 impl Vcpu {
@@ -74,9 +76,24 @@ impl Vcpu {
             asid: Asid::default(),
             flush: true,
             nmis: Nmis::Open,
+            confined: 0,
         };
         vcpu.reset();
         vcpu
+    }
+
+    /// Makes the guest exit for what slows the machine or tells of others too: for a guest that does not own the machine.
+    ///
+    /// An alignment check or debug exception whose delivery raises it again keeps the processor busy for ever, interrupts
+    /// closed out, unless it exits (CVE-2015-5307, CVE-2015-8104).
+    pub fn confine(&mut self) {
+        const DEBUG: u32 = 1 << 1;
+        const ALIGNMENT_CHECK: u32 = 1 << 17;
+        let more = intercept::RDPMC | intercept::WBINVD | intercept::TASK_SWITCH;
+        self.vmcb.intercepts_low |= more as u32;
+        self.vmcb.intercepts_high |= (more >> 32) as u32;
+        self.confined = DEBUG | ALIGNMENT_CHECK;
+        self.vmcb.exception_intercepts |= self.confined;
     }
 
     /// Puts the architectural registers into their state after INIT; PAT and nested tables stay.
@@ -318,6 +335,7 @@ impl Vcpu {
             exit::PAUSE => Exit::Pause,
             exit::XSETBV => Exit::Xsetbv,
             exit::INVD | exit::WBINVD => Exit::CacheFlush,
+            exit::RDPMC => Exit::PerformanceCounter,
             exit::SHUTDOWN => Exit::Shutdown,
             exit::TASK_SWITCH => Exit::TaskSwitch,
             exit::INVLPGA | exit::VMRUN | exit::VMLOAD..=exit::SKINIT => {

@@ -8,6 +8,7 @@ pub mod intercept {
     pub const NMI: u64 = 1 << 1;
     pub const INIT: u64 = 1 << 3;
     pub const VINTR: u64 = 1 << 4;
+    pub const RDPMC: u64 = 1 << 15;
     pub const CPUID: u64 = 1 << 18;
     pub const IRET: u64 = 1 << 20;
     pub const INVD: u64 = 1 << 22;
@@ -15,6 +16,7 @@ pub mod intercept {
     pub const INVLPGA: u64 = 1 << 26;
     pub const IO: u64 = 1 << 27;
     pub const MSR: u64 = 1 << 28;
+    pub const TASK_SWITCH: u64 = 1 << 29;
     pub const SHUTDOWN: u64 = 1 << 31;
     pub const VMRUN: u64 = 1 << 32;
     pub const VMMCALL: u64 = 1 << 33;
@@ -23,6 +25,7 @@ pub mod intercept {
     pub const STGI: u64 = 1 << 36;
     pub const CLGI: u64 = 1 << 37;
     pub const SKINIT: u64 = 1 << 38;
+    pub const WBINVD: u64 = 1 << 41;
     pub const MONITOR: u64 = 1 << 42;
     pub const MWAIT: u64 = 1 << 43;
     pub const XSETBV: u64 = 1 << 45;
@@ -36,6 +39,7 @@ pub mod exit {
     pub const INTR: u64 = 0x60;
     pub const NMI: u64 = 0x61;
     pub const VINTR: u64 = 0x64;
+    pub const RDPMC: u64 = 0x6F;
     pub const CPUID: u64 = 0x72;
     pub const IRET: u64 = 0x74;
     pub const INVD: u64 = 0x76;

@@ -9,7 +9,7 @@ use crate::lp::Lp;
 use crate::mem::PAGE;
 use crate::run;
 use crate::vp::{State, Vp};
-use arch_x86::vcpu::{Exit, IoAccess, LpContext, NestedFault, Reg, SegmentName};
+use arch_x86::vcpu::{Event, Exit, IoAccess, LpContext, NestedFault, Reg, SegmentName};
 use guest_map::Access;
 use hvdef::Gpa;
 use hvdef::hypercall::intercept::InterceptType;
@@ -73,6 +73,12 @@ pub fn handle(
             lp.count(Counter::ExitNestedFault);
             on_fault(lp, vp, state, context, fault);
         }
+        // A child owns no device, so its caches are coherent with whoever reads its memory.
+        Exit::CacheFlush => {
+            lp.count(Counter::ExitWbinvd);
+            super::step::over(vp, state, context, 2);
+        }
+        Exit::PerformanceCounter => super::inject(lp, state, Event::PROTECTION),
         Exit::Shutdown | Exit::InvalidState | Exit::TaskSwitch | Exit::Other(_) => {
             lp.count(Counter::ExitShutdown);
             let header = intercepts::header(vp, state, 0, AccessType::READ);

@@ -25,7 +25,8 @@ pub const ASSIGNABLE: SyntheticProcessorFeatures = SyntheticProcessorFeatures::n
 /// Privileges a child has by its synthetic features. Messages and events need no more than a SynIC: what connections there
 /// are is its parent's to say.
 pub fn privileges(features: SyntheticProcessorFeatures) -> PartitionPrivileges {
-    let granted = SyntheticProcessorFeatures::from_bits(features.into_bits() & ASSIGNABLE.into_bits());
+    let granted =
+        SyntheticProcessorFeatures::from_bits(features.into_bits() & ASSIGNABLE.into_bits());
     let communicates = granted.access_synic_regs();
     cpuid_policy::privileges(granted, false)
         .with_post_messages(communicates)

@@ -273,10 +273,7 @@ impl State {
         if (hv::STIMER0_CONFIG..=hv::STIMER3_COUNT).contains(&index) {
             let now = cpu::rdtsc();
             let reference = self.reference_at(now);
-            self.synic
-                .timers
-                .write_msr(index, value, reference)
-                .map_err(|_| Fault)?;
+            self.synic.timers.write_msr(index, value, reference).map_err(|_| Fault)?;
             self.expire_synthetic_timers(now);
             run::update_timer(lp, self);
             return Ok(());

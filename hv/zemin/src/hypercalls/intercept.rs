@@ -2,15 +2,15 @@
 
 use super::Call;
 use crate::children;
-use hvdef::HvStatus;
 use crate::cpuid_table;
+use hvdef::HvStatus;
 use hvdef::VpIndex;
 use hvdef::hypercall::intercept::{
-    CpuidInterceptResult, CpuidLeaf, CpuidRegisters, GetVpCpuidValues, InstallIntercept, InterceptType,
-    RegisterInterceptResult,
+    CpuidInterceptResult, CpuidLeaf, CpuidRegisters, GetVpCpuidValues, InstallIntercept,
+    InterceptType, RegisterInterceptResult,
 };
-use zerocopy::FromBytes;
 use hypercall::Outcome;
+use zerocopy::FromBytes;
 
 /// Kinds that can be installed. Ports and memory that the hypervisor does not serve come without asking.
 const KINDS: [InterceptType; 4] = [

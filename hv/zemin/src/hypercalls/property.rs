@@ -3,9 +3,9 @@
 use super::interrupt::own_partition;
 use super::{Call, memory, scheduling, tally};
 use crate::children;
+use crate::cpuid_table;
 use crate::lp;
 use crate::mem::{frames, space};
-use crate::cpuid_table;
 use crate::partition::{MAX_VPS, Partition, Stage};
 use crate::{boot, log, time};
 use arch_x86::cpu;
@@ -96,7 +96,8 @@ pub fn set(call: &Call) -> Outcome {
                 Ok(())
             }
             PartitionProperty::PROCESSORS_PER_SOCKET => {
-                let count = u32::try_from(input.value).ok().filter(|&count| count <= MAX_VPS as u32);
+                let count =
+                    u32::try_from(input.value).ok().filter(|&count| count <= MAX_VPS as u32);
                 let count = count.ok_or(HvStatus::PROPERTY_VALUE_OUT_OF_RANGE)?;
                 partition.vps_per_socket.store(count, Ordering::Relaxed);
                 partition.cpuid.recompose(&partition);

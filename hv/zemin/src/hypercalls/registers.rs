@@ -9,7 +9,8 @@ use core::sync::atomic::Ordering;
 use hvdef::HvStatus;
 use hvdef::msr as hv;
 use hvdef::register::{
-    ExceptionEvent, InternalActivity, InterruptState, PendingInterruption, RegisterName as N, RegisterValue, TableRegister,
+    ExceptionEvent, InternalActivity, InterruptState, PendingInterruption, RegisterName as N,
+    RegisterValue, TableRegister,
 };
 use xsave_area::Area;
 
@@ -204,7 +205,8 @@ pub fn set(vp: &Vp, state: &mut State, name: N, value: RegisterValue) -> Result<
         state.vcpu.set_system(register, low);
         return Ok(());
     }
-    if let Some(done) = Area::new(state.extended_area()).and_then(|mut area| area.set(name, value)) {
+    if let Some(done) = Area::new(state.extended_area()).and_then(|mut area| area.set(name, value))
+    {
         return done.map_err(|_| HvStatus::INVALID_REGISTER_VALUE);
     }
     if let Some(number) = msr(name) {
@@ -281,7 +283,8 @@ fn inject_exception(state: &mut State, value: RegisterValue) -> Result<(), HvSta
         return Ok(());
     }
     let vector = u8::try_from(event.vector()).ok().filter(|&vector| vector < 32);
-    let vector = vector.filter(|_| event.event_type() == 0).ok_or(HvStatus::INVALID_REGISTER_VALUE)?;
+    let vector =
+        vector.filter(|_| event.event_type() == 0).ok_or(HvStatus::INVALID_REGISTER_VALUE)?;
     match vector {
         1 => state.vcpu.set_system(SystemReg::Dr6, event.parameter()),
         14 => state.vcpu.set_system(SystemReg::Cr2, event.parameter()),

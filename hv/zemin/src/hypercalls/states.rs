@@ -98,7 +98,9 @@ fn from_page(call: &Call, page: u64) -> Result<(), HvStatus> {
         if page != 0 && !phys::read(page + start as u64, &mut bytes) {
             return Err(HvStatus::OPERATION_FAILED);
         }
-        parent(call).write(address(call, start)?, &bytes).map_err(|_| HvStatus::INVALID_PARAMETER)?;
+        parent(call)
+            .write(address(call, start)?, &bytes)
+            .map_err(|_| HvStatus::INVALID_PARAMETER)?;
     }
     Ok(())
 }
@@ -136,9 +138,7 @@ fn read(call: &Call, bytes: &mut [u8]) -> Result<(), HvStatus> {
 }
 
 /// A zeroed page to work on, which is too much for the stack.
-fn with_page<R>(
-    work: impl FnOnce(&mut [u8]) -> Result<R, HvStatus>,
-) -> Result<R, HvStatus> {
+fn with_page<R>(work: impl FnOnce(&mut [u8]) -> Result<R, HvStatus>) -> Result<R, HvStatus> {
     static SCRATCH: crate::sync::SpinLock<[u8; PAGE as usize]> =
         crate::sync::SpinLock::new([0; PAGE as usize]);
     let mut scratch = SCRATCH.lock();
