@@ -3,9 +3,11 @@
 
 use crate::child_frames::ChildFrames;
 use crate::deposits;
+use crate::hypercalls::Call;
 use crate::mem::phys;
 use crate::partition::{Partition, ROOT, ROOT_ID, Stage};
 use crate::sync::SpinLock;
+use crate::vp::State;
 use core::ops::Deref;
 use core::sync::atomic::Ordering;
 use guest_map::{AMD_NESTED, GuestMap};
@@ -153,16 +155,19 @@ pub fn initialize(partition: &Partition) -> Result<(), HvStatus> {
 }
 
 /// Active to finalized: tables go back to the pool.
-pub fn finalize(partition: &Partition) -> Result<(), HvStatus> {
-    let _serialized = partition.slat_lock.lock();
-    let map = partition.map().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
-    partition.vps().for_each(|vp| crate::vps::destroy(partition, vp));
+pub fn finalize(call: &Call, state: &mut State, partition: &Partition) -> Result<(), HvStatus> {
+    let map = {
+        let _serialized = partition.slat_lock.lock();
+        let map = partition.map().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
+        partition.advance(Stage::Active, Stage::Finalized);
+        map
+    };
+    crate::vps::destroy_all(call, state, partition);
     partition.free_overlays();
     partition.cpuid.free(partition);
     partition
         .port_book
         .clear(&partition.pool, |port| crate::hypercalls::sever_port(partition, &port));
-    partition.advance(Stage::Active, Stage::Finalized);
     map.destroy(&mut ChildFrames(partition));
     Ok(())
 }

@@ -36,6 +36,8 @@ pub struct Lp {
     pub queue: SpinLock<RunQueue>,
     /// The scheduler is to decide anew.
     pub reschedule: AtomicBool,
+    /// Times that the LP was in its run loop, where it holds no VP but the one it runs.
+    passes: AtomicU64,
     /// Time-stamp counter value at which it does so in any case.
     pub turn_end: Cell<u64>,
     /// The parent's VP on this LP can be sent messages: its SynIC is on.
@@ -91,6 +93,7 @@ pub fn create(apic_id: u32) -> Option<&'static Lp> {
         root_vp: Cell::new(None),
         queue: SpinLock::new(RunQueue::new(LpIndex(index))),
         reschedule: AtomicBool::new(false),
+        passes: AtomicU64::new(0),
         turn_end: Cell::new(u64::MAX),
         takes_messages: AtomicBool::new(false),
         root_queue: RootQueue::new(),
@@ -219,7 +222,22 @@ impl Lp {
     /// Whether something may have changed since the last time. Own LP only.
     #[inline]
     pub fn take_attention(&self) -> bool {
-        self.attention.load(Ordering::Relaxed) && self.attention.swap(false, Ordering::AcqRel)
+        let taken =
+            self.attention.load(Ordering::Relaxed) && self.attention.swap(false, Ordering::AcqRel);
+        if taken {
+            self.pass();
+        }
+        taken
+    }
+
+    /// The LP holds no VP but the parent's, the one that it runs, and one that nobody else can find. Own LP only.
+    pub fn pass(&self) {
+        self.passes.store(self.passes.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+    }
+
+    /// Number of such moments; [`Self::kick`] brings about another.
+    pub fn passes(&self) -> u64 {
+        self.passes.load(Ordering::Acquire)
     }
 
     /// Whether the scheduler has to decide anew at time-stamp counter value `now`. Own LP only.

@@ -341,9 +341,9 @@ impl Partition {
         self.vps.place(index, vp)
     }
 
-    /// Takes the VP at `index` out.
-    pub fn remove_vp(&self, index: u32) {
-        self.vps.remove(index);
+    /// Takes a VP out. `false` if somebody else did.
+    pub fn remove_vp(&self, vp: &'static Vp) -> bool {
+        self.vps.remove(vp.index, vp)
     }
 
     /// Reads guest memory. All or nothing.

@@ -231,6 +231,22 @@ fn idle(lp: &Lp, root: &Root, context: &mut LpContext) {
     }
 }
 
+/// Waits until every other LP has been in its run loop: a VP that cannot be found any more is in nobody's hands then.
+///
+/// For a hypercall of the parent's VP `own` that holds no lock and no other VP that can be found. What others ask of
+/// `own` meanwhile is served: they may be waiting for it.
+pub fn quiesce(lp: &Lp, own: &Vp, state: &mut State) {
+    for other in lp::all().filter(|other| other.index != lp.index) {
+        let seen = other.passes();
+        other.kick();
+        while other.passes() == seen {
+            own.absorb(state);
+            lp.pass();
+            cpu::pause();
+        }
+    }
+}
+
 /// Opens the window in which the interrupt that ended the guest's turn is taken.
 pub fn take_interrupts(context: &LpContext) {
     // SAFETY: the interrupt table is loaded and no lock is held.

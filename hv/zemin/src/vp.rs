@@ -94,6 +94,8 @@ pub struct Vp {
 pub const EXPLICIT: u32 = 1 << 0;
 /// Suspended because an intercept waits for the parent.
 pub const INTERCEPT: u32 = 1 << 1;
+/// Suspended for ever: it is being deleted.
+pub const GONE: u32 = 1 << 2;
 
 // SAFETY: `state` is reached only through `Vp::state`, whose caller is the owning LP.
 unsafe impl Sync for Vp {}

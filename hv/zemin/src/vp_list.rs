@@ -49,10 +49,9 @@ impl VpList {
         free
     }
 
-    /// Takes the VP at `index` out.
-    pub fn remove(&self, index: u32) {
-        if let Some(slot) = self.pages.get(index as usize) {
-            slot.store(0, Ordering::Release);
-        }
+    /// Takes the VP at `index` out, if it is this one.
+    pub fn remove(&self, index: u32, vp: &'static Vp) -> bool {
+        let Some(slot) = self.pages.get(index as usize) else { return false };
+        slot.compare_exchange(page_number(vp), 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 }

@@ -2,13 +2,14 @@
 #![expect(unsafe_code, reason = "VPs live on deposited pages")]
 
 use crate::exit::synic::VpSynic;
+use crate::hypercalls::{Call, scheduling};
 use crate::intercepts;
 use crate::lp;
 use crate::mem::{IMAGE_OFFSET, PAGE, phys};
 use crate::partition::Partition;
-use crate::sched;
 use crate::sync::SpinLock;
-use crate::vp::{Activity, EXPLICIT, Mtrrs, State, Vp};
+use crate::vp::{Activity, GONE, Mtrrs, State, Vp};
+use crate::{run, sched};
 use arch_x86::vcpu::{PermissionMaps, Vcpu};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use hvdef::HvStatus;
@@ -40,6 +41,10 @@ pub fn create(partition: &Partition, index: u32) -> Result<(), HvStatus> {
         return Err(HvStatus::INVALID_VP_INDEX);
     }
     let slat = partition.slat().ok_or(HvStatus::INVALID_PARTITION_STATE)?;
+    let vps = partition.vp_count().max(index.saturating_add(1));
+    if !scheduling::can_reserve(partition, partition.share.reserve().0.into(), vps) {
+        return Err(HvStatus::NO_RESOURCES);
+    }
     let pages = take_pages(partition)?;
     let give_up = |status| {
         pages.iter().for_each(|&page| partition.pool.lock().put(page));
@@ -115,11 +120,58 @@ fn take_pages(partition: &Partition) -> Result<[u64; PAGES], HvStatus> {
 }
 
 /// Ends a VP: it leaves its LP, every queue forgets it, and its pages go back to the pool.
-pub fn destroy(partition: &Partition, vp: &'static Vp) {
-    vp.suspend(EXPLICIT);
-    partition.remove_vp(vp.index);
-    let owned = vp.stop();
+///
+/// INVALID_VP_INDEX: somebody else is ending it.
+pub fn destroy(
+    call: &Call,
+    state: &mut State,
+    partition: &Partition,
+    vp: &'static Vp,
+) -> Result<(), HvStatus> {
+    if !take_out(partition, vp) {
+        return Err(HvStatus::INVALID_VP_INDEX);
+    }
+    run::quiesce(call.lp, call.vp, state);
+    give_back(partition, vp);
+    Ok(())
+}
+
+/// VPs that end together.
+const BATCH: usize = 32;
+
+/// Ends all VPs of a partition in which none is made any more.
+pub fn destroy_all(call: &Call, state: &mut State, partition: &Partition) {
+    // Calls that found the partition active are over after this.
+    run::quiesce(call.lp, call.vp, state);
+    loop {
+        let mut batch = [None; BATCH];
+        let ours = partition.vps().filter(|vp| take_out(partition, vp));
+        batch.iter_mut().zip(ours).for_each(|(slot, vp)| *slot = Some(vp));
+        if batch.iter().all(Option::is_none) {
+            return;
+        }
+        run::quiesce(call.lp, call.vp, state);
+        batch.into_iter().flatten().for_each(|vp| give_back(partition, vp));
+    }
+}
+
+/// Takes a VP from its partition and from the scheduler, for good. `false` if somebody else did.
+///
+/// Who found it before may still be at it, and wake it once more.
+fn take_out(partition: &Partition, vp: &'static Vp) -> bool {
+    if !partition.remove_vp(vp) {
+        return false;
+    }
+    vp.suspend(GONE);
+    drop(vp.stop());
     sched::remove(vp);
+    true
+}
+
+/// Gives back the pages of a VP that nobody can find, after all LPs have been in their run loops.
+fn give_back(partition: &Partition, vp: &'static Vp) {
+    sched::remove(vp);
+    let owned = vp.stop();
     // The queues' owners look a number up when its turn comes: after this they find nobody.
     lp::all().for_each(|lp| _ = lp.root_queue.discard_intercept(vp.number as usize));
     intercepts::retract(vp.number);

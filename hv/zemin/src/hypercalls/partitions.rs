@@ -2,6 +2,7 @@
 
 use super::Call;
 use crate::children;
+use crate::vp::State;
 use hvdef::HvStatus;
 use hvdef::hypercall::partition::{CreatePartition, CreatePartitionOutput, PartitionInput};
 use hypercall::Outcome;
@@ -32,10 +33,10 @@ pub fn initialize(call: &Call) -> Outcome {
 }
 
 /// FINALIZE_PARTITION.
-pub fn finalize(call: &Call) -> Outcome {
+pub fn finalize(call: &Call, state: &mut State) -> Outcome {
     Outcome::from(call.input::<PartitionInput>().and_then(|input| {
         let partition = children::find_child(input.partition_id)?;
-        children::finalize(&partition)
+        children::finalize(call, state, &partition)
     }))
 }
 

@@ -34,11 +34,10 @@ pub fn create(call: &Call) -> Outcome {
 }
 
 /// DELETE_VP.
-pub fn delete(call: &Call) -> Outcome {
+pub fn delete(call: &Call, state: &mut State) -> Outcome {
     Outcome::from(call.input::<abi::DeleteVp>().and_then(|input| {
         let (partition, vp) = find(input.partition_id, input.vp_index)?;
-        vps::destroy(&partition, vp);
-        Ok(())
+        vps::destroy(call, state, &partition, vp)
     }))
 }
 
