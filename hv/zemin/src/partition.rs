@@ -119,7 +119,12 @@ impl Overlay {
         self.msr.load(Ordering::Relaxed) & !(PAGE - 1)
     }
 
-    /// System address; 0 while it is not placed.
+    /// The guest wants it.
+    pub fn is_enabled(&self) -> bool {
+        self.msr.load(Ordering::Relaxed) & 1 != 0
+    }
+
+    /// System address; 0 while it has no page.
     pub fn page(&self) -> u64 {
         self.page.load(Ordering::Relaxed)
     }

@@ -175,7 +175,10 @@ fn give_back(partition: &Partition, vp: &'static Vp) {
     // The queues' owners look a number up when its turn comes: after this they find nobody.
     lp::all().for_each(|lp| _ = lp.root_queue.discard_intercept(vp.number as usize));
     intercepts::retract(vp.number);
+    let [messages, events] = owned.synic.spare_pages();
     let pages = [
+        messages,
+        events,
         core::ptr::from_ref(vp) as u64 - phys::DIRECT,
         owned.vcpu.control_page(),
         owned.extended,

@@ -89,7 +89,7 @@ fn exchange(
     let slat = partition.slat().ok_or(Fault)?;
     let mut frames = ChildFrames(partition);
     let mut page = overlay.page();
-    if page != 0 {
+    if page != 0 && overlay.is_enabled() {
         // A mark needs no frame where a single page was mapped.
         let mark = Change::Mark { keep_dirty: false };
         let _ = slat.change(&mut frames, overlay.gpa(), PAGE, mark);

@@ -140,6 +140,20 @@ impl VpSynic {
         self.owner
     }
 
+    /// Pages that have been filled but not placed.
+    pub fn spare_pages(&self) -> [u64; 2] {
+        [hv::SIMP, hv::SIEFP].map(|index| match self.overlay(index) {
+            (msr, page) if msr & 1 == 0 => page,
+            _ => 0,
+        })
+    }
+
+    /// Gives the page of MSR `index` contents before the guest has placed it.
+    pub fn prepare(&mut self, index: u32, page: u64) {
+        let (msr, _) = self.overlay(index);
+        self.set_overlay(index, msr, page);
+    }
+
     /// Pages of messages and of event flags, 0 for those that are off.
     pub fn pages(&self) -> [u64; 2] {
         [self.messages, self.events]

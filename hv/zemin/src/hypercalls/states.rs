@@ -2,12 +2,15 @@
 
 use super::Call;
 use super::vps::find;
+use crate::deposits::PagePool;
 use crate::mem::{PAGE, phys};
 use crate::partition::Partition;
+use crate::sync::SpinLock;
 use crate::vp::{State, supported_xcr0};
 use arch_x86::cpu;
 use hvdef::HvStatus;
 use hvdef::hypercall::vp as abi;
+use hvdef::msr;
 use hvdef::vp::VpStateType;
 use hypercall::Outcome;
 use xsave_area::{Component, Layout};
@@ -41,8 +44,8 @@ pub fn set(call: &Call) -> Outcome {
             VpStateType::SYNTHETIC_TIMERS => set_timers(call, &mut state),
             VpStateType::LAPIC => set_apic(call, &mut state),
             VpStateType::XSAVE => set_xsave(call, &mut state),
-            VpStateType::SIM_PAGE => to_page(call, state.synic.pages()[0]),
-            VpStateType::SIEF_PAGE => to_page(call, state.synic.pages()[1]),
+            VpStateType::SIM_PAGE => set_page(call, &vp.partition.pool, &mut state, msr::SIMP),
+            VpStateType::SIEF_PAGE => set_page(call, &vp.partition.pool, &mut state, msr::SIEFP),
             _ => Err(HvStatus::INVALID_PARAMETER),
         }
     }))
@@ -105,10 +108,26 @@ fn from_page(call: &Call, page: u64) -> Result<(), HvStatus> {
     Ok(())
 }
 
-fn to_page(call: &Call, page: u64) -> Result<(), HvStatus> {
-    if page == 0 {
-        return Err(HvStatus::INVALID_SYNIC_STATE);
+/// A page of the SynIC from the caller. One that the guest has not placed yet keeps the contents for when it does.
+fn set_page(
+    call: &Call,
+    pool: &SpinLock<PagePool>,
+    state: &mut State,
+    index: u32,
+) -> Result<(), HvStatus> {
+    let page = match state.synic.overlay(index).1 {
+        0 => pool.lock().get().ok_or(HvStatus::INSUFFICIENT_MEMORY)?,
+        page => return to_page(call, page),
+    };
+    if let Err(status) = to_page(call, page) {
+        pool.lock().put(page);
+        return Err(status);
     }
+    state.synic.prepare(index, page);
+    Ok(())
+}
+
+fn to_page(call: &Call, page: u64) -> Result<(), HvStatus> {
     let mut bytes = [0; CHUNK];
     for start in (0..PAGE as usize).step_by(CHUNK) {
         let from = address(call, start)?;
