@@ -484,7 +484,6 @@ impl State {
         } else {
             self.apic.ack(vector);
         }
-        self.vcpu.request_window(false);
         self.vcpu.inject(Event::Interrupt(vector));
         lp.count(Counter::InjectedInterrupts);
         self.offer_to_skip_eoi();

@@ -62,8 +62,9 @@ impl Debugged {
 
     /// Lets the machine run for good.
     pub fn release(mut self) -> Result<Running> {
-        self.gdb.ask("D")?;
-        // It runs already, and may have ended by now; should it stand still after all, this is the remedy.
+        self.gdb.send("D")?;
+        // It runs already, and may have ended before anything answers; should it stand still after all, this is the remedy.
+        let _ = self.gdb.receive();
         let _ = self.machine.qmp().execute("cont", json!({}));
         Ok(self.machine)
     }

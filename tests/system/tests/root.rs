@@ -84,11 +84,32 @@ pub fn tests() -> Tests {
     let always = ALWAYS.map(|variant| (variant, true));
     for (variant, always) in always.into_iter().chain(LONG.map(|variant| (variant, false))) {
         for (_, name, check) in CHECKS.into_iter().filter(|check| check.0 <= variant.lps) {
-            let body = move || on(&variant.name(), || variant.machine(), |it| check(it, variant));
+            let body = move || {
+                past_kernel_race(|| {
+                    on(&variant.name(), || variant.machine(), |it| check(it, variant))
+                })
+            };
             tests.add_if(always, format!("{name}::{}", variant.name()), body);
         }
     }
     tests
+}
+
+/// Repeats a test whose parent fell into a race of its own kernel: Linux 7.3 unmaps a processor's VP assist page with
+/// interrupts open (`hv_cpu_die`), and the end of one that comes at that moment is written to the page.
+fn past_kernel_race(test: impl Fn() -> Result<()>) -> Result<()> {
+    const ATTEMPTS: usize = 4;
+    let is_race = |error: &anyhow::Error| {
+        let text = format!("{error:#}");
+        text.contains("RIP: 0010:hv_apic_eoi_write") && text.contains("hv_cpu_die")
+    };
+    for _ in 1..ATTEMPTS {
+        match test() {
+            Err(error) if is_race(&error) => {}
+            other => return other,
+        }
+    }
+    test()
 }
 
 fn says_so(parent: &mut Running, _: Variant) -> Result<()> {

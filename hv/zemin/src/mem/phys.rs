@@ -75,6 +75,14 @@ pub fn read(address: u64, buffer: &mut [u8]) -> bool {
     mapped
 }
 
+/// The eight bytes at `address`, a multiple of 8, which others may write at the same time. `None` if they are not mapped.
+pub fn read_word(address: u64) -> Option<u64> {
+    let words = pointer(address).cast::<core::sync::atomic::AtomicU64>();
+    let is_there = address.is_multiple_of(8) && is_mapped(address, 8);
+    // SAFETY: aligned and mapped for ever; atomics allow any number of writers.
+    is_there.then(|| unsafe { &*words }.load(core::sync::atomic::Ordering::Relaxed))
+}
+
 /// Copies to physical memory that others may use at the same time. `false`, and nothing copied, if it is not mapped.
 ///
 /// The caller vouches that the memory is the guest's, not the hypervisor's.
