@@ -1,7 +1,7 @@
 //! Where components are in either form.
 
 use crate::{
-    COMPACT_BV, COMPACTED, HEADER_END, Invalid, LEGACY, MXCSR, MXCSR_MASK, SSE, STATE_BV, X87,
+    COMPACT_BV, COMPACTED, HEADER_END, Invalid, LEGACY, MXCSR_MASK, SSE, STATE_BV, X87,
     mxcsr, put, word,
 };
 
@@ -99,8 +99,6 @@ impl Layout {
         }
         standard.fill(0);
         put(standard, 0, compacted.get(..LEGACY).unwrap_or_default());
-        // What the processor says there when it saves; it is ignored when it loads.
-        put(standard, MXCSR + 4, &MXCSR_MASK.to_le_bytes());
         put(standard, STATE_BV, &used.to_le_bytes());
         for (_, component, start) in places() {
             let bytes = compacted.get(start..start + component.size as usize).unwrap_or_default();
@@ -113,6 +111,7 @@ impl Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MXCSR;
     use proptest::prelude::*;
     extern crate std;
     use std::vec;
@@ -175,7 +174,7 @@ mod tests {
             let mut back = vec![0xEE; 4096];
             layout.expand(&compacted, &mut back).unwrap();
             prop_assert_eq!(word(&back, STATE_BV), used & mask);
-            prop_assert_eq!(&back[32..LEGACY], &standard[32..LEGACY]);
+            prop_assert_eq!(&back[..LEGACY], &standard[..LEGACY]);
             for (bit, place) in [(4, 576..832), (0x200, 2432..2440)] {
                 let expected = if used & mask & bit != 0 { &standard[place.clone()] } else { &[0; 256][..place.len()] };
                 prop_assert_eq!(&back[place], expected);
