@@ -338,7 +338,7 @@ mod tests {
                 let own = yaxpeax_x86::protected_mode::InstDecoder::default().decode_slice(&bytes);
                 let own = own.expect("understood, so it is an instruction");
                 prop_assert_eq!(u32::from(access.length), own.len().to_const());
-                prop_assert_eq!(own.mem_size().and_then(|size| size.bytes_size()), Some(access.size.into()));
+                prop_assert_eq!(own.mem_size().and_then(|size| size.bytes_size()), Some(access.size));
             }
         }
     }
