@@ -18,4 +18,6 @@ pub mod controller;
 pub mod lun;
 pub mod protocol;
 pub mod scsi;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod worker;

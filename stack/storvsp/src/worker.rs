@@ -147,7 +147,7 @@ impl Worker {
     }
 
     /// One round of everything; whether there was anything to do.
-    fn turn(&mut self) -> Result<bool, RingError> {
+    pub(crate) fn turn(&mut self) -> Result<bool, RingError> {
         self.look_for_luns();
         let mut progress = self.receive()?;
         self.attached.kick();

@@ -75,6 +75,17 @@ pub struct OpenedChannel {
     pub gpadls: SharedGpadls,
 }
 
+#[cfg(any(test, feature = "testing"))]
+impl OpenedChannel {
+    /// Of no bus: nobody hears of wishes for sub-channels.
+    pub(crate) fn unattached(channel: Channel, memory: GuestMemory) -> Self {
+        let commands = std::sync::mpsc::channel().0;
+        let subchannels = Subchannels { commands, device: DeviceId(0) };
+        let gpadls = SharedGpadls { all: Arc::default(), memory: memory.clone() };
+        Self { subchannel: 0, channel, memory, user_data: [0; USER_DATA_SIZE], subchannels, gpadls }
+    }
+}
+
 /// The GPADLs of one channel.
 #[derive(Clone)]
 pub struct SharedGpadls {

@@ -5,6 +5,6 @@ mod guest;
 mod host;
 mod ring;
 
-pub use guest::{Guest, Offered, OpenChannel};
+pub use guest::{Guest, Offered, OpenChannel, opened};
 pub use host::FakeHost;
 pub use ring::{GuestPacket, GuestRings};

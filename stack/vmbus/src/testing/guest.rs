@@ -1,8 +1,10 @@
 //! The guest's side of the channel messages, as Linux `drivers/hv` has it.
 
 use super::{FakeHost, GuestPacket, GuestRings};
-use crate::bus::Bus;
+use crate::bus::{Bus, OpenedChannel};
+use crate::channel::{Channel, Interrupt};
 use crate::memory::GuestMemory;
+use crate::ring::{Incoming, Outgoing};
 use crate::server::Config;
 use hvdef::HvStatus;
 use hvdef::message::MessageType;
@@ -12,6 +14,7 @@ use vm_memory::{GuestAddress, GuestMemoryMmap};
 use vmbusdef::offer::Offer;
 use vmbusdef::packet::PacketType;
 use vmbusdef::{Guid, MessageNumber, Version};
+use vmm_sys_util::eventfd::EventFd;
 use zerocopy::FromBytes;
 
 /// RAM of the guest.
@@ -180,4 +183,20 @@ impl OpenChannel<'_> {
         self.guest.post(MessageNumber::GPADL_TEARDOWN, &[self.offer.relid, self.gpadl]);
         assert_eq!(self.guest.expect(MessageNumber::GPADL_TORNDOWN), [self.gpadl]);
     }
+}
+
+/// An open channel without a bus: for a device's end of rings that a test has made.
+pub fn opened(
+    memory: &GuestMemory,
+    host: Arc<FakeHost>,
+    gpns: [&[u64]; 2],
+    packet_max: usize,
+) -> OpenedChannel {
+    let [to_host, to_guest] = gpns;
+    let incoming = Incoming::new(memory, to_host, packet_max).unwrap();
+    let outgoing = Outgoing::new(memory, to_guest).unwrap();
+    let interrupt = Arc::new(Interrupt::new(host, 1, Some(0)));
+    let doorbell = EventFd::new(libc::EFD_NONBLOCK).unwrap();
+    let channel = Channel::new(incoming, outgoing, interrupt, doorbell);
+    OpenedChannel::unattached(channel, memory.clone())
 }
