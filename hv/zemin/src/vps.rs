@@ -165,6 +165,8 @@ fn take_out(partition: &Partition, vp: &'static Vp) -> bool {
     vp.suspend(GONE);
     drop(vp.stop());
     sched::remove(vp);
+    // It raises no intercept any more. An LP that is just telling the parent of one is done before its page is given up.
+    lp::all().for_each(|lp| _ = lp.root_queue.discard_intercept(vp.number as usize));
     true
 }
 
@@ -172,8 +174,6 @@ fn take_out(partition: &Partition, vp: &'static Vp) -> bool {
 fn give_back(partition: &Partition, vp: &'static Vp) {
     sched::remove(vp);
     let owned = vp.stop();
-    // The queues' owners look a number up when its turn comes: after this they find nobody.
-    lp::all().for_each(|lp| _ = lp.root_queue.discard_intercept(vp.number as usize));
     intercepts::retract(vp.number);
     let [messages, events] = owned.synic.spare_pages();
     let pages = [
