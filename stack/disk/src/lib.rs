@@ -22,6 +22,7 @@
 mod disk;
 mod error;
 mod file_storage;
+mod files;
 mod flat;
 mod format;
 mod guid;
@@ -40,6 +41,7 @@ pub mod vhdx;
 pub use disk::{Description, Disk, Extent, Place, SectorSizes, Shrink, WriteTicket};
 pub use error::{Error, Result};
 pub use file_storage::FileStorage;
+pub use files::{CreateOptions, Progress, compact, convert, create_file, repair};
 pub use format::Format;
 pub use in_use::IoGuard;
 pub use mem_storage::{Event, MemStorage};

@@ -64,7 +64,17 @@ fn open_here(
 ) -> Result<Box<dyn Disk>> {
     let format = options.format.map_or_else(|| Format::of_path(path), Ok)?;
     let file = FileStorage::open(path, options.read_only).map_err(Error::io("opening"))?;
-    let storage: Arc<dyn Storage> = Arc::new(file);
+    let options = OpenOptions { format: Some(format), ..options.clone() };
+    open_storage(Arc::new(file), path, &options, children)
+}
+
+fn open_storage(
+    storage: Arc<dyn Storage>,
+    path: &Path,
+    options: &OpenOptions,
+    children: &mut Vec<PathBuf>,
+) -> Result<Box<dyn Disk>> {
+    let format = options.format.map_or_else(|| Format::of_path(path), Ok)?;
     children.push(path.to_owned());
     let mut parents = InFiles { children, format };
     match format {
@@ -72,6 +82,16 @@ fn open_here(
         Format::Vhd => vhd::open(storage, options.read_only, &mut parents),
         Format::Vhdx => vhdx::open(storage, options.read_only, &mut parents),
     }
+}
+
+/// Opens a disk in a file that will have this path, and is not there yet.
+pub(crate) fn open_over(
+    storage: Arc<dyn Storage>,
+    path: &Path,
+    format: Format,
+) -> Result<Box<dyn Disk>> {
+    let options = OpenOptions { format: Some(format), ..OpenOptions::default() };
+    open_storage(storage, path, &options, &mut Vec::new())
 }
 
 /// Finds parents in the file system, from where the child is.

@@ -28,6 +28,10 @@ pub trait Storage: Send + Sync + Debug {
     fn reserve(&self, _offset: u64, _len: u64) -> io::Result<()> {
         Ok(())
     }
+    /// The first byte from `offset` on that is not in a hole; `None`: only holes follow. May name bytes in a hole.
+    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
+        Ok(Some(offset))
+    }
     /// The file descriptor for I/O that goes past this trait, where there is one.
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         None

@@ -198,7 +198,7 @@ fn check(found: &[u8], first: &[u8], steps: &[Step], cut: usize) -> Result<(), S
         let is_maybe = |(start, data): &&(usize, Vec<u8>)| {
             at.checked_sub(*start).and_then(|from| data.get(from..from + SECTOR)) == Some(sector)
         };
-        if sector != &expected[at..at + SECTOR] && !maybe.iter().any(|change| is_maybe(change)) {
+        if sector != &expected[at..at + SECTOR] && !maybe.iter().any(is_maybe) {
             return Err(format!(
                 "sector at {at:#x} is {:#x}…, flushed was {:#x}…, and {} writes were under way",
                 sector[0],

@@ -21,7 +21,7 @@ pub enum Op {
 }
 
 /// Something to do.
-fn random_op() -> impl Strategy<Value = super::Op> {
+fn random_op() -> impl Strategy<Value = Op> {
     let place = 0..3usize << 20;
     let len = prop_oneof![0usize..8192, 0usize..300_000, Just(2usize << 20)];
     prop_oneof![

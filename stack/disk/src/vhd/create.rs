@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::sparse::Table;
 use crate::storage::{Storage, StorageExt};
 use uuid::Uuid;
-use zerocopy::IntoBytes;
+use zerocopy::{FromZeros, IntoBytes};
 
 /// What everybody takes.
 const BLOCK_SIZE: u64 = 2 << 20;
@@ -60,48 +60,69 @@ pub fn create(storage: &dyn Storage, parameters: &Parameters) -> Result<()> {
         storage.write(size, footer.as_bytes())?;
         return storage.sync();
     }
-    let end = write_structures(storage, parameters)?;
+    let mut header = DynamicHeader::new(parameters.block_size.unwrap_or(BLOCK_SIZE) as u32);
+    let mut paths = Vec::new();
+    if let Some(parent) = &parameters.parent {
+        header.parent_id = parent.content_id;
+        header.set_parent_name(parent.absolute.rsplit(['/', '\\']).next().unwrap_or_default());
+        let utf16 = |path: &String| path.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        paths.extend(parent.relative.iter().map(|path| (RELATIVE_PATH, utf16(path))));
+        paths.push((ABSOLUTE_PATH, utf16(&parent.absolute)));
+    }
+    write(storage, footer, header, &paths)
+}
+
+/// Writes an empty VHD that is the same disk as another, which is not fixed, in all but its content.
+///
+/// # Errors
+/// What reading and writing says.
+pub fn create_like(other: &dyn Storage, storage: &dyn Storage) -> Result<()> {
+    let footer = Footer::read(other, 0)?;
+    let mut header = DynamicHeader::read(other, footer.data_offset.get())?;
+    let mut paths = Vec::new();
+    for locator in &mut header.locators {
+        if locator.platform != [0; 4] {
+            paths.push((locator.platform, locator.read(other)?));
+        }
+        *locator = ParentLocator::new_zeroed();
+    }
+    write(storage, footer, header, &paths)
+}
+
+/// Footer and copy, header, empty table, and the paths to the parent.
+fn write(
+    storage: &dyn Storage,
+    mut footer: Footer,
+    mut header: DynamicHeader,
+    paths: &[([u8; 4], Vec<u8>)],
+) -> Result<()> {
+    let table_offset = FOOTER_LEN + size_of::<DynamicHeader>() as u64;
+    let (size, block_size) = (footer.current_size.get(), u64::from(header.block_size.get()));
+    let entries = size.div_ceil(block_size);
+    let layout = TableLayout { table: table_offset, entries, block_size };
+    let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    header.table_offset = table_offset.into();
+    header.max_table_entries = number(entries).into();
+    let mut end = table_offset + layout.table_len();
+    for (place, (platform, path)) in header.locators.iter_mut().zip(paths) {
+        let space = (path.len() as u64).next_multiple_of(SECTOR);
+        *place = ParentLocator {
+            platform: *platform,
+            space: number(space).into(),
+            length: number(path.len() as u64).into(),
+            reserved: 0.into(),
+            offset: end.into(),
+        };
+        storage.write(end, path)?;
+        end += space;
+    }
+    storage.write(FOOTER_LEN, header.sealed().as_bytes())?;
+    storage.write(table_offset, &layout.encode(&Table { size, blocks: Vec::new() }))?;
+    footer.data_offset = FOOTER_LEN.into();
+    let footer = footer.with_size(size);
     storage.write(0, footer.as_bytes())?;
     storage.write(end, footer.as_bytes())?;
     storage.sync()
-}
-
-/// Header, table and parent locators; returns where they end.
-fn write_structures(storage: &dyn Storage, parameters: &Parameters) -> Result<u64> {
-    let block_size = parameters.block_size.unwrap_or(BLOCK_SIZE);
-    let table_offset = FOOTER_LEN + size_of::<DynamicHeader>() as u64;
-    let entries = parameters.size.div_ceil(block_size);
-    let layout = TableLayout { table: table_offset, entries, block_size };
-    let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
-    let mut header = DynamicHeader::new(table_offset, number(entries), number(block_size));
-    let mut end = table_offset + layout.table_len();
-    if let Some(parent) = &parameters.parent {
-        header.parent_id = parent.content_id;
-        let name = parent.absolute.rsplit(['/', '\\']).next().unwrap_or_default();
-        header.set_parent_name(name);
-        let paths = [
-            (RELATIVE_PATH, parent.relative.as_deref()),
-            (ABSOLUTE_PATH, Some(parent.absolute.as_str())),
-        ];
-        let paths = paths.into_iter().filter_map(|(platform, path)| Some((platform, path?)));
-        for (place, (platform, path)) in header.locators.iter_mut().zip(paths) {
-            let bytes: Vec<u8> = path.encode_utf16().flat_map(u16::to_le_bytes).collect();
-            let space = (bytes.len() as u64).next_multiple_of(SECTOR);
-            *place = ParentLocator {
-                platform,
-                space: number(space).into(),
-                length: number(bytes.len() as u64).into(),
-                reserved: 0.into(),
-                offset: end.into(),
-            };
-            storage.write(end, &bytes)?;
-            end += space;
-        }
-    }
-    storage.write(FOOTER_LEN, header.sealed().as_bytes())?;
-    let table = Table { size: parameters.size, blocks: Vec::new() };
-    storage.write(table_offset, &layout.encode(&table))?;
-    Ok(end)
 }
 
 fn check(parameters: &Parameters) -> Result<()> {

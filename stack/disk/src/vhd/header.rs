@@ -1,7 +1,8 @@
 //! The dynamic header: where the block table is, and the parent.
 
 use super::wire::{
-    ABSOLUTE_PATH, BLOCK_SIZES, DynamicHeader, NOWHERE, RELATIVE_PATH, SECTOR, checksum,
+    ABSOLUTE_PATH, BLOCK_SIZES, DynamicHeader, NOWHERE, ParentLocator, RELATIVE_PATH, SECTOR,
+    checksum,
 };
 use crate::error::{Error, Result};
 use crate::storage::{Storage, StorageExt};
@@ -13,14 +14,12 @@ const NAME: &str = "VHD dynamic header";
 const PATH_MAX: u32 = 64 * 1024;
 
 impl DynamicHeader {
-    /// Of a new disk.
-    pub fn new(table_offset: u64, entries: u32, block_size: u32) -> Self {
+    /// Of a new disk whose table has no place yet.
+    pub fn new(block_size: u32) -> Self {
         let mut header = Self::new_zeroed();
         header.cookie = *b"cxsparse";
         header.data_offset = NOWHERE.into();
-        header.table_offset = table_offset.into();
         header.version = 0x1_0000.into();
-        header.max_table_entries = entries.into();
         header.block_size = block_size.into();
         header
     }
@@ -73,12 +72,7 @@ impl DynamicHeader {
         let mut paths = Vec::new();
         for platform in [RELATIVE_PATH, ABSOLUTE_PATH] {
             for locator in self.locators.iter().filter(|locator| locator.platform == platform) {
-                let (offset, len) = (locator.offset.get(), locator.length.get());
-                if len > PATH_MAX {
-                    let reason = format!("a parent's path takes {len} bytes");
-                    return Err(Error::malformed("VHD parent locator", offset, reason));
-                }
-                let bytes = storage.read_vec(offset, len as usize)?;
+                let bytes = locator.read(storage)?;
                 let units = bytes.as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit));
                 paths.extend(text(units));
             }
@@ -92,6 +86,18 @@ impl DynamicHeader {
         for (place, unit) in self.parent_name.iter_mut().zip(name.encode_utf16()) {
             *place = unit.into();
         }
+    }
+}
+
+impl ParentLocator {
+    /// The path, as its platform writes it.
+    pub fn read(&self, storage: &dyn Storage) -> Result<Vec<u8>> {
+        let (offset, len) = (self.offset.get(), self.length.get());
+        if len > PATH_MAX {
+            let reason = format!("a parent's path takes {len} bytes");
+            return Err(Error::malformed("VHD parent locator", offset, reason));
+        }
+        storage.read_vec(offset, len as usize)
     }
 }
 

@@ -15,7 +15,7 @@ mod resize;
 mod table;
 mod wire;
 
-pub use create::{Parameters, Parent, create};
+pub use create::{Parameters, Parent, create, create_like};
 pub use open::{is_vhd, open};
 
 use crate::disk::Description;

@@ -54,7 +54,27 @@ pub struct Parameters {
 /// # Errors
 /// [`Error::Unsupported`] when the format cannot be that; what writing says.
 pub fn create(storage: &dyn Storage, parameters: &Parameters) -> Result<()> {
-    let metadata = metadata(parameters)?;
+    let content = parameters.content_id.map_or_else(Guid::random, Guid);
+    write(storage, &metadata(parameters)?, content)
+}
+
+/// Writes an empty VHDX that is the same disk as another, whose log is empty, in all but its content.
+///
+/// # Errors
+/// [`Error::Unsupported`] when the other has parts that are not known here and would be lost.
+pub fn create_like(other: &dyn Storage, storage: &dyn Storage) -> Result<()> {
+    let regions = Regions::read(other)?;
+    let metadata = Metadata::read(other, &regions.metadata)?;
+    if metadata.unknown + regions.unknown() > 0 {
+        return Err(Error::Unsupported(
+            "the image has regions or metadata of unknown kinds, which a new one would lose"
+                .to_owned(),
+        ));
+    }
+    write(storage, &metadata, Guid::random())
+}
+
+fn write(storage: &dyn Storage, metadata: &Metadata, content: Guid) -> Result<()> {
     let log = Used { start: HEADER_SECTION, len: MIB, name: "log" };
     let items = metadata.encode();
     let region = |start, len: u64| Used { start, len: len.next_multiple_of(MIB), name: "region" };
@@ -62,7 +82,7 @@ pub fn create(storage: &dyn Storage, parameters: &Parameters) -> Result<()> {
     let (entries, _) = entry_count(metadata.blocks(), metadata.chunk_ratio(), metadata.has_parent);
     let bat_region = region(metadata_region.start + metadata_region.len, entries * 8);
     let payload = bat_region.start + bat_region.len;
-    let blocks = blocks(&metadata, payload)?;
+    let blocks = blocks(metadata, payload)?;
     let end = payload + if metadata.fixed { metadata.blocks() * metadata.block_size } else { 0 };
 
     let regions = Regions::new(bat_region.clone(), metadata_region.clone());
@@ -75,12 +95,11 @@ pub fn create(storage: &dyn Storage, parameters: &Parameters) -> Result<()> {
     if metadata.fixed {
         let reserved = storage.reserve(payload, end - payload);
         reserved.map_err(Error::io(format!("reserving {} bytes", end - payload)))?;
-        let layout = BatLayout::new(&metadata, regions);
+        let layout = BatLayout::new(metadata, regions);
         let table = Table { size: metadata.size, blocks };
         storage.write(bat_region.start, &layout.encode(&table))?;
     }
     storage.sync()?;
-    let content = parameters.content_id.map_or_else(Guid::random, Guid);
     Headers::create(storage, content, &log)?;
     Ok(())
 }
@@ -119,6 +138,7 @@ fn metadata(parameters: &Parameters) -> Result<Metadata> {
         sectors,
         parent: locator,
         size_offset: 0,
+        unknown: 0,
     })
 }
 

@@ -129,6 +129,15 @@ impl Headers {
     }
 }
 
+/// Gives a closed file the content id of another, whose place it takes: its children then know it again.
+///
+/// # Errors
+/// [`Error::Malformed`] when the file is no VHDX.
+pub fn set_content_id(storage: &dyn Storage, id: [u8; 16]) -> Result<()> {
+    let mut headers = Headers::read(storage)?;
+    headers.update_both(storage, |header| header.data_write = Guid(id))
+}
+
 fn read_one(storage: &dyn Storage, offset: u64) -> Result<Header> {
     let mut bytes = [0; size_of::<Header>()];
     storage.read(offset, &mut bytes)?;

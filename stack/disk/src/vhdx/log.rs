@@ -27,13 +27,15 @@ pub(crate) struct Log {
     named: bool,
     /// Whether changes were done in place that are not flushed.
     unstable: bool,
+    /// Damaged structures that there is another copy of, to be written anew.
+    repair: Vec<(u64, Vec<u8>)>,
 }
 
 impl Log {
     /// For a file whose log has been replayed.
-    pub fn new(headers: Headers) -> Self {
+    pub fn new(headers: Headers, repair: Vec<(u64, Vec<u8>)>) -> Self {
         let guid = Guid::random();
-        Self { headers, position: 0, sequence: 1, guid, named: false, unstable: false }
+        Self { headers, position: 0, sequence: 1, guid, named: false, unstable: false, repair }
     }
 
     /// What children note of this disk.
@@ -84,7 +86,11 @@ impl Journal for Log {
         self.headers.update_both(storage, |header| {
             header.file_write = file_write;
             header.data_write = data_write;
-        })
+        })?;
+        for (offset, bytes) in std::mem::take(&mut self.repair) {
+            storage.write(offset, &bytes)?;
+        }
+        Ok(())
     }
 
     fn commit(&mut self, storage: &dyn Storage, pages: &[(u64, Vec<u8>)], end: u64) -> Result<()> {

@@ -31,6 +31,8 @@ pub(crate) struct Metadata {
     pub parent: Option<Locator>,
     /// Where in the file the size is.
     pub size_offset: u64,
+    /// Items that are not known, and need not be.
+    pub unknown: usize,
 }
 
 impl Metadata {
@@ -56,6 +58,7 @@ impl Metadata {
                 false => None,
             },
             size_offset: items.offset(DISK_SIZE).unwrap_or(region.start),
+            unknown: items.entries.iter().filter(|entry| !is_known(entry)).count(),
         };
         metadata.check(&items)?;
         Ok(metadata)
@@ -184,15 +187,19 @@ fn entries(table: &[u8], region: &Used) -> Result<Vec<MetadataEntry>> {
     Ok(entries.to_vec())
 }
 
-fn check_entry(entry: &MetadataEntry, region_len: u64) -> Result<(), String> {
+fn is_known(entry: &MetadataEntry) -> bool {
     const KNOWN: [Guid; 6] =
         [FILE_PARAMETERS, DISK_SIZE, DISK_ID, LOGICAL_SECTOR, PHYSICAL_SECTOR, PARENT_LOCATOR];
+    entry.flags.get() & IS_USER == 0 && KNOWN.contains(&entry.item)
+}
+
+fn check_entry(entry: &MetadataEntry, region_len: u64) -> Result<(), String> {
     let (offset, len) = (u64::from(entry.offset.get()), u64::from(entry.length.get()));
     let inside = offset >= METADATA_TABLE_LEN as u64 && offset + len <= region_len;
     let flags = entry.flags.get();
     if !(inside || (offset == 0 && len == 0)) {
         Err(format!("item {} ({len} bytes at {offset:#x}) is not in its region", entry.item))
-    } else if flags & IS_REQUIRED != 0 && (flags & IS_USER != 0 || !KNOWN.contains(&entry.item)) {
+    } else if flags & IS_REQUIRED != 0 && !is_known(entry) {
         Err(format!("item {} is required and of an unknown kind", entry.item))
     } else {
         Ok(())

@@ -21,7 +21,8 @@ mod replay;
 mod resize;
 mod wire;
 
-pub use create::{Parameters, Parent, create};
+pub use create::{Parameters, Parent, create, create_like};
+pub use header::set_content_id;
 pub use open::{is_vhdx, open};
 
 use crate::disk::Description;

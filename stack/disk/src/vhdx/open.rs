@@ -37,7 +37,8 @@ pub fn open(
     let mut remarks: Vec<String> = headers.remark.iter().cloned().collect();
     let storage = recover(storage, &mut headers, read_only, &mut remarks)?;
     let regions = Regions::read(&*storage)?;
-    remarks.extend(regions.remark.clone());
+    remarks.extend(regions.damaged.iter().map(|(_, reason)| reason.clone()));
+    let repair = regions.damaged.iter().map(|(offset, _)| (*offset, regions.encode())).collect();
     let metadata = Metadata::read(&*storage, &regions.metadata)?;
     let (layout, blocks) = BatLayout::read(&*storage, &metadata, regions)?;
     let space = free_space(&*storage, &headers, &layout, &blocks)?;
@@ -50,7 +51,7 @@ pub fn open(
     };
     let state = State::new(Table { size: metadata.size, blocks }, layout, space);
     let format = Vhdx { creator: creator(&*storage)?, metadata, remarks };
-    Ok(Box::new(Sparse::new(format, shape, storage, parent, state, Log::new(headers))))
+    Ok(Box::new(Sparse::new(format, shape, storage, parent, state, Log::new(headers, repair))))
 }
 
 /// Replays the log, if it holds anything.

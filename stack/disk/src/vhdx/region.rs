@@ -18,20 +18,25 @@ pub(crate) struct Regions {
     entries: Vec<RegionEntry>,
     pub bat: Used,
     pub metadata: Used,
-    /// What is wrong with the copy that is not used.
-    pub remark: Option<String>,
+    /// What is wrong with the copy that is not used, and where that copy is.
+    pub damaged: Option<(u64, String)>,
 }
 
 impl Regions {
     /// Reads the first whole copy.
     pub fn read(storage: &dyn Storage) -> Result<Self> {
         let file_len = storage.length()?;
-        let [first, second] = REGION_TABLES.map(|offset| read_one(storage, offset, file_len));
+        let [first_place, second_place] = REGION_TABLES;
+        let first = read_one(storage, first_place, file_len);
+        let second = read_one(storage, second_place, file_len);
         match (first, second) {
             (Ok(first), second) => {
-                Ok(Self { remark: second.err().map(|error| error.to_string()), ..first })
+                let damaged = second.err().map(|error| (second_place, error.to_string()));
+                Ok(Self { damaged, ..first })
             }
-            (Err(error), Ok(second)) => Ok(Self { remark: Some(error.to_string()), ..second }),
+            (Err(error), Ok(second)) => {
+                Ok(Self { damaged: Some((first_place, error.to_string())), ..second })
+            }
             (Err(error), Err(_)) => Err(error),
         }
     }
@@ -45,7 +50,7 @@ impl Regions {
             flags: 1.into(),
         };
         let entries = vec![entry(BAT_REGION, &bat), entry(METADATA_REGION, &metadata)];
-        Self { entries, bat, metadata, remark: None }
+        Self { entries, bat, metadata, damaged: None }
     }
 
     /// The same regions, with the BAT elsewhere.
@@ -77,6 +82,12 @@ impl Regions {
             place.copy_from_slice(&sum);
         }
         bytes
+    }
+
+    /// How many regions are not known, and need not be.
+    pub fn unknown(&self) -> usize {
+        let known = [BAT_REGION, METADATA_REGION];
+        self.entries.iter().filter(|entry| !known.contains(&entry.guid)).count()
     }
 
     /// All regions, also those that are not known.
@@ -128,7 +139,7 @@ fn read_one(storage: &dyn Storage, offset: u64, file_len: u64) -> Result<Regions
         count => Err(fail(format!("has {count} entries for the {}", region_name(guid)))),
     };
     let (bat, metadata) = (find(BAT_REGION)?, find(METADATA_REGION)?);
-    Ok(Regions { entries: entries.to_vec(), bat, metadata, remark: None })
+    Ok(Regions { entries: entries.to_vec(), bat, metadata, damaged: None })
 }
 
 fn region(entries: &[RegionEntry], guid: Guid) -> Option<&RegionEntry> {

@@ -36,7 +36,10 @@ fn grow(
     size: u64,
 ) -> Result<()> {
     disk.prepare_growth(state)?;
-    let table = table(state, &disk.shape, size);
+    let mut table = table(state, &disk.shape, size);
+    if disk.shape.fixed {
+        make_room(disk, state, &mut table)?;
+    }
     let mut layout = state.layout.clone();
     let blocks = table.blocks.len() as u64;
     let (entries, chunks) = entry_count(blocks, layout.chunk_ratio, layout.differencing);
@@ -65,6 +68,25 @@ fn grow(
         state.in_use.retire(std::iter::once(old.start..old.start + old.len).collect());
     }
     (state.table, state.layout) = (table, layout);
+    Ok(())
+}
+
+/// Gives the new blocks of a fixed disk their room, all or none.
+fn make_room(disk: &Sparse<Vhdx>, state: &mut State<BatLayout>, table: &mut Table) -> Result<()> {
+    let new = table.blocks.get_mut(state.table.blocks.len()..).unwrap_or_default();
+    let len = new.len() as u64 * disk.shape.block_size;
+    if len == 0 {
+        return Ok(());
+    }
+    let start = state.space.obtain(&*disk.storage, Fit { len, align: MIB, phase: 0 })?;
+    if let Err(error) = disk.storage.reserve(start, len) {
+        state.space.give(start, len);
+        return Err(Error::io(format!("reserving {len} bytes"))(error));
+    }
+    let step = usize::try_from(disk.shape.block_size).unwrap_or(usize::MAX);
+    for (block, data) in new.iter_mut().zip((start..).step_by(step)) {
+        *block = Block::full(data);
+    }
     Ok(())
 }
 

@@ -53,7 +53,7 @@ impl Kind {
     }
 
     pub fn can_resize_to(self, size: usize) -> bool {
-        !self.has_parent() && self != Self::VhdxFixed && size <= 8 * MIB
+        !self.has_parent() && size <= 8 * MIB
     }
 
     fn parent_storage(self) -> Arc<MemStorage> {
