@@ -1,5 +1,6 @@
 //! What the user may say. The doc comments are the help texts.
 
+use crate::disk::args::DiskCommand;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use zemindef::log::Level;
@@ -28,6 +29,15 @@ pub enum Command {
     Hv {
         #[command(subcommand)]
         command: HvCommand,
+    },
+
+    /// Make, check, resize, compact and convert disk images: VHDX, VHD, raw
+    ///
+    /// Images are interchangeable with Hyper-V's and QEMU's. A command that fails leaves what was there; an image that a
+    /// running VM uses is refused.
+    Disk {
+        #[command(subcommand)]
+        command: DiskCommand,
     },
 
     /// Explain why the hypervisor is, or is not, running

@@ -4,6 +4,7 @@
 //! args       what the user may say
 //!   ├─ hv        look into the hypervisor: status, log, counters
 //!   │    └─ mshv_hvcall   the one way there: a hypercall through /dev/mshv
+//!   ├─ disk      make, check, resize, compact and convert disk images
 //!   └─ doctor    why the hypervisor runs, or does not
 //! output     tables, units and text from elsewhere, for people
 //! ```
@@ -13,6 +14,7 @@
 //! runs), 1 not, 2 wrong usage.
 
 mod args;
+mod disk;
 mod doctor;
 mod hv;
 mod mshv_hvcall;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
 fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Hv { command } => run_hv(command, out)?,
+        Command::Disk { command } => return disk::run(command, out),
         Command::Doctor { json } => {
             let report = doctor::examine();
             let text =
