@@ -333,9 +333,10 @@ impl Vp {
         {
             state.settle_skipped_eoi();
             state.apic.merge_posted(&take(&self.posted));
-            for (word, bits) in take(&self.posted_level).into_iter().enumerate() {
-                for bit in (0..64).filter(|bit| bits & 1 << bit != 0) {
-                    state.apic.accept((word * 64 + bit) as u8, true);
+            for (word, mut bits) in take(&self.posted_level).into_iter().enumerate() {
+                while bits != 0 {
+                    state.apic.accept((word as u32 * 64 + bits.trailing_zeros()) as u8, true);
+                    bits &= bits - 1;
                 }
             }
             state.reevaluate = true;
