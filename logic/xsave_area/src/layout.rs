@@ -1,8 +1,8 @@
 //! Where components are in either form.
 
 use crate::{
-    COMPACT_BV, COMPACTED, HEADER_END, Invalid, LEGACY, MXCSR_MASK, SSE, STATE_BV, X87,
-    mxcsr, put, word,
+    COMPACT_BV, COMPACTED, HEADER_END, Invalid, LEGACY, MXCSR_MASK, SSE, STATE_BV, X87, mxcsr, put,
+    word,
 };
 
 /// Components that a layout can have besides x87 and SSE: bits 2 to 31 of XCR0.

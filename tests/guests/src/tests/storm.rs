@@ -63,11 +63,7 @@ fn one(t: &Checks, name: &str, storm: fn(u64)) {
     equal!(t, WRONG.load(Ordering::SeqCst), 0, "{name}: wrong answers");
     let (ticked, due) = (u64::from(this().count(TICK) - before), passed / 10 / PERIOD_US);
     // A busy host may swallow most of them.
-    check!(
-        t,
-        goes_on && ticked <= due + 2,
-        "{name}: {ticked} of {due} timer interrupts"
-    );
+    check!(t, goes_on && ticked <= due + 2, "{name}: {ticked} of {due} timer interrupts");
     line!(
         "  {name}: {} in {} ms, {ticked} of {due} ticks",
         DONE.load(Ordering::SeqCst),
