@@ -91,6 +91,7 @@ impl Root {
 /// A turn of the parent's VP.
 fn run_root(lp: &'static Lp, root: &mut Root, context: &mut LpContext) {
     if !root.state.on_lp {
+        lp.count(Counter::WorldSwitches);
         root.state.load_extended();
     }
     update_timer(lp, root.state);
@@ -119,7 +120,6 @@ fn run_root(lp: &'static Lp, root: &mut Root, context: &mut LpContext) {
 
 /// A turn of a child's VP.
 fn run_child(lp: &'static Lp, root: &mut Root, vp: &'static Vp, context: &mut LpContext) {
-    lp.count(Counter::WorldSwitches);
     lp.turn_end.set(lp.turn_end.get().min(root.state.next_deadline()));
     loop {
         let mut deadline = u64::MAX;
@@ -129,6 +129,7 @@ fn run_child(lp: &'static Lp, root: &mut Root, vp: &'static Vp, context: &mut Lp
             if root.state.on_lp {
                 root.state.save_extended();
             }
+            lp.count(Counter::WorldSwitches);
             state.load_extended();
             let end = child_turn(lp, root, vp, &mut state, context);
             state.save_extended();

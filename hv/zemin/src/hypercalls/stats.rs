@@ -8,13 +8,14 @@ use crate::children;
 use crate::lp::{self, Lp};
 use crate::mem::{PAGE, phys};
 use crate::partition::ROOT_ID;
+use crate::sched;
 use crate::sync::SpinLock;
 use crate::time;
-use crate::vp::State;
+use crate::vp::{State, Vp};
 use core::sync::atomic::Ordering;
-use hvdef::HvStatus;
 use hvdef::hypercall::system::{MapStatsPageOutput, StatsPageInput};
 use hvdef::stats::{HYPERVISOR_LOGICAL_PROCESSORS, StatsArea, StatsObjectType};
+use hvdef::{HvStatus, PartitionId};
 use hypercall::Outcome;
 use zemindef::counters::Counter;
 
@@ -90,7 +91,9 @@ pub fn refresh(lp: &Lp, now: u64) {
     let Some(mappings) = MAPPINGS.try_lock() else { return };
     let mine = |mapping: &&Mapping| match mapping.object {
         StatsObjectType::LOGICAL_PROCESSOR => mapping.key as u32 == lp.index,
-        StatsObjectType::VP => is_roots(mapping.key) && (mapping.key >> 64) as u32 == lp.index,
+        StatsObjectType::VP => {
+            with_vp(mapping.key, |vp| vp.lp().index == lp.index).unwrap_or(false)
+        }
         _ => false,
     };
     mappings.iter().flatten().filter(mine).for_each(fill);
@@ -119,6 +122,12 @@ const VP_COUNTERS: [(usize, Counter); 9] = [
     (42, Counter::VirtualEoi),
 ];
 
+/// What `action` says of the VP that an identity names, if there is one (any more).
+fn with_vp<R>(key: u128, action: impl FnOnce(&Vp) -> R) -> Option<R> {
+    let partition = children::find(PartitionId(key as u64)).ok()?;
+    partition.vp((key >> 64) as u32).map(action)
+}
+
 /// Whether an identity names the parent.
 fn is_roots(key: u128) -> bool {
     key as u64 == ROOT_ID.0 || key as u64 == u64::MAX
@@ -140,11 +149,15 @@ fn fill(mapping: &Mapping) {
                 .into_iter()
                 .for_each(|(number, counter)| store(number, lp.counter(counter as usize)));
         }
-        StatsObjectType::PARTITION if is_roots(mapping.key) => store(1, lp::count().into()),
-        StatsObjectType::VP if is_roots(mapping.key) => {
+        StatsObjectType::PARTITION => {
+            let partition = children::find(PartitionId(mapping.key as u64));
+            store(1, partition.map_or(0, |partition| partition.vp_count().into()));
+        }
+        StatsObjectType::VP => {
+            store(1, with_vp(mapping.key, sched::run_time).unwrap_or(0));
             // The parent's VP and its LP share a number.
-            let Some(lp) = lp::get((mapping.key >> 64) as u32) else { return };
-            store(1, run_time(lp));
+            let lp = lp::get((mapping.key >> 64) as u32).filter(|_| is_roots(mapping.key));
+            let Some(lp) = lp else { return };
             VP_COUNTERS
                 .into_iter()
                 .for_each(|(number, counter)| store(number, lp.counter(counter as usize)));
