@@ -4,7 +4,7 @@ use crate::block::Disk;
 use crate::lun::{Kind, Lun};
 use crate::protocol::Limits;
 use crate::scsi::Sense;
-use crate::worker::{Stop, Worker};
+use crate::worker::{Stop, Watched, Worker};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,6 +35,17 @@ pub struct Config {
     pub limits: Limits,
     /// Commands under way in one channel; more wait in the ring.
     pub depth: u32,
+    /// What a store without space means.
+    pub no_space: NoSpace,
+}
+
+/// What becomes of a command that finds no space left in the store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoSpace {
+    /// It fails, and the guest hears why.
+    Fail,
+    /// It waits until somebody has made space and calls [`Controller::resume`].
+    Wait,
 }
 
 impl Config {
@@ -42,7 +53,7 @@ impl Config {
     pub fn new(class: Class, vps: u32) -> Self {
         let subchannels_max = u16::try_from(vps.saturating_sub(1)).unwrap_or(u16::MAX).min(63);
         let limits = Limits { transfer_max: 1 << 20, subchannels_max };
-        Self { class, limits, depth: 256 }
+        Self { class, limits, depth: 256, no_space: NoSpace::Fail }
     }
 }
 
@@ -66,8 +77,56 @@ pub enum LunError {
     Locked(u8),
 }
 
+/// What a controller has done since it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Counts {
+    /// Commands answered.
+    pub commands: u64,
+    /// Of these, with sense data or a status that is not success.
+    pub failures: u64,
+    /// Bytes read.
+    pub read: u64,
+    /// Bytes written.
+    pub written: u64,
+    /// Interrupts of the guest.
+    pub signals: u64,
+    /// Commands that wait for space in the store now.
+    pub waiting_for_space: u64,
+}
+
+/// [`Counts`] of one channel, written by its thread alone.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) commands: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    pub(crate) read: AtomicU64,
+    pub(crate) written: AtomicU64,
+    pub(crate) signals: AtomicU64,
+    pub(crate) waiting_for_space: AtomicU64,
+}
+
+impl Counters {
+    /// Adds to a counter that no other thread writes.
+    pub(crate) fn add(counter: &AtomicU64, count: u64) {
+        counter.store(counter.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+    }
+
+    fn add_to(&self, sum: &mut Counts) {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        sum.commands += get(&self.commands);
+        sum.failures += get(&self.failures);
+        sum.read += get(&self.read);
+        sum.written += get(&self.written);
+        sum.signals += get(&self.signals);
+        sum.waiting_for_space += get(&self.waiting_for_space);
+    }
+}
+
 /// Highest LUN that a guest looks for.
 const LUN_MAX: u8 = 254;
+
+/// Most bytes of one command.
+const TRANSFER_MAX: u32 = 2 << 20;
 
 /// LUNs by number.
 pub(crate) type Luns = BTreeMap<u8, Lun>;
@@ -89,6 +148,8 @@ pub struct Controller {
     generation: AtomicU64,
     /// Of every channel's thread, by sub-channel.
     wakers: Mutex<BTreeMap<u16, Link>>,
+    /// Of channels that have been closed.
+    past: Mutex<Counts>,
 }
 
 /// What the controller keeps of a channel's thread.
@@ -96,6 +157,7 @@ struct Link {
     waker: EventFd,
     /// Of the LUNs that the thread uses.
     seen: Arc<AtomicU64>,
+    counters: Arc<Counters>,
     /// For the primary channel: what is to be told.
     notices: Vec<Notice>,
 }
@@ -103,8 +165,11 @@ struct Link {
 impl Controller {
     /// Without LUNs.
     pub fn new(config: Config) -> Arc<Self> {
-        let (luns, wakers) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { config, luns, generation: AtomicU64::new(1), wakers })
+        let mut config = config;
+        // More would be more runs of memory than a system call takes.
+        config.limits.transfer_max = config.limits.transfer_max.min(TRANSFER_MAX);
+        let (luns, wakers, past) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Arc::new(Self { config, luns, generation: AtomicU64::new(1), wakers, past })
     }
 
     /// What the guest is offered. `instance` is the same at every start of the VM; of an IDE controller, bytes 4 and 5
@@ -207,6 +272,27 @@ impl Controller {
         }
     }
 
+    /// There is space again: commands that waited for it are tried once more.
+    pub fn resume(&self) {
+        self.changed(None);
+    }
+
+    /// What has been done so far.
+    pub fn counts(&self) -> Counts {
+        let wakers = lock(&self.wakers);
+        let mut sum = *lock(&self.past);
+        wakers.values().for_each(|link| link.counters.add_to(&mut sum));
+        sum
+    }
+
+    /// A channel is closed.
+    fn forget(&self, subchannel: u16) {
+        let mut wakers = lock(&self.wakers);
+        if let Some(link) = wakers.remove(&subchannel) {
+            link.counters.add_to(&mut lock(&self.past));
+        }
+    }
+
     /// The LUNs, and of when they are; `None` if `seen` is up to date.
     pub(crate) fn luns_after(&self, seen: u64) -> Option<(u64, Luns)> {
         if self.generation.load(Ordering::Acquire) == seen {
@@ -264,17 +350,17 @@ impl Device for ControllerDevice {
         if subchannel == 0 {
             self.controller.begin_anew();
         }
-        let (waker, seen) = (opened.channel.waker()?, Arc::default());
+        let (waker, seen, counters) = (opened.channel.waker()?, Arc::default(), Arc::default());
         let stop = Stop::new(opened.channel.waker()?);
-        let worker =
-            Worker::new(Arc::clone(&self.controller), opened, stop.flag(), Arc::clone(&seen));
-        lock(&self.controller.wakers).insert(subchannel, Link { waker, seen, notices: Vec::new() });
+        let watched =
+            Watched { stop: stop.flag(), seen: Arc::clone(&seen), counters: Arc::clone(&counters) };
+        let worker = Worker::new(Arc::clone(&self.controller), opened, watched);
+        let link = Link { waker, seen, counters, notices: Vec::new() };
+        lock(&self.controller.wakers).insert(subchannel, link);
         let handle = std::thread::Builder::new()
             .name(format!("storvsp-{subchannel}"))
             .spawn(move || worker.run())
-            .inspect_err(|_| {
-                lock(&self.controller.wakers).remove(&subchannel);
-            })?;
+            .inspect_err(|_| self.controller.forget(subchannel))?;
         self.threads.insert(subchannel, Thread { stop, handle });
         Ok(())
     }
@@ -285,7 +371,7 @@ impl Device for ControllerDevice {
             if thread.handle.join().is_err() {
                 tracing::error!(subchannel, "a storage thread has panicked");
             }
-            lock(&self.controller.wakers).remove(&subchannel);
+            self.controller.forget(subchannel);
         }
     }
 }

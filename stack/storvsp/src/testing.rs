@@ -1,7 +1,7 @@
 //! A channel's turns without its thread: the same at every run.
 
 use crate::controller::Controller;
-use crate::worker::Worker;
+use crate::worker::{Watched, Worker};
 use std::sync::Arc;
 use vmbus::bus::OpenedChannel;
 use vmbus::ring::RingError;
@@ -12,7 +12,7 @@ pub struct Turns(Worker);
 impl Turns {
     /// Of `controller`. Its LUNs are those of the first turn, for nobody wakes this channel.
     pub fn new(controller: &Arc<Controller>, opened: OpenedChannel) -> Self {
-        Self(Worker::new(Arc::clone(controller), opened, Arc::default(), Arc::default()))
+        Self(Worker::new(Arc::clone(controller), opened, Watched::default()))
     }
 
     /// One turn; whether there was anything to do.

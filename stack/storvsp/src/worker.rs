@@ -14,8 +14,10 @@ mod answer;
 mod attached;
 mod execute;
 mod slots;
+mod waiting;
 
-use crate::controller::{Controller, Notice};
+use crate::block::Request;
+use crate::controller::{Controller, Counters, Notice};
 use crate::protocol::{Effect, Protocol};
 use crate::scsi::Reply;
 use attached::Attached;
@@ -52,6 +54,16 @@ impl Stop {
     }
 }
 
+/// What others look at while a channel's thread runs.
+#[derive(Default)]
+pub(crate) struct Watched {
+    /// The thread is to end.
+    pub(crate) stop: Arc<AtomicBool>,
+    /// Of which LUNs the thread uses.
+    pub(crate) seen: Arc<AtomicU64>,
+    pub(crate) counters: Arc<Counters>,
+}
+
 /// An answer that waits for room in the ring.
 struct Answer {
     transaction_id: u64,
@@ -63,13 +75,13 @@ pub(crate) struct Worker {
     channel: Channel,
     subchannel: u16,
     subchannels: Subchannels,
-    stop: Arc<AtomicBool>,
-    /// For the controller: of which LUNs `attached` is.
-    seen: Arc<AtomicU64>,
+    watched: Watched,
     protocol: Protocol,
     slots: Slots,
     attached: Attached,
     answers: VecDeque<Answer>,
+    /// Requests that wait for space, with their LUNs.
+    waiting: Vec<(u8, Request)>,
     /// A reset that waits for all commands to end.
     reset: Option<u32>,
     reply: Reply,
@@ -81,8 +93,7 @@ impl Worker {
     pub(crate) fn new(
         controller: Arc<Controller>,
         opened: OpenedChannel,
-        stop: Arc<AtomicBool>,
-        seen: Arc<AtomicU64>,
+        watched: Watched,
     ) -> Self {
         let config = controller.config;
         Self {
@@ -94,8 +105,8 @@ impl Worker {
             channel: opened.channel,
             subchannel: opened.subchannel,
             subchannels: opened.subchannels,
-            stop,
-            seen,
+            watched,
+            waiting: Vec::new(),
             reset: None,
             reply: Reply::default(),
             parameters: Vec::new(),
@@ -126,7 +137,7 @@ impl Worker {
     }
 
     fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Acquire)
+        self.watched.stop.load(Ordering::Acquire)
     }
 
     /// Whether there is no point in looking into the ring before something else happens.
@@ -154,7 +165,9 @@ impl Worker {
         progress |= self.reap();
         self.finish_reset();
         progress |= self.answer()?;
-        self.channel.flush();
+        if self.channel.flush() {
+            Counters::add(&self.watched.counters.signals, 1);
+        }
         Ok(progress)
     }
 
@@ -169,7 +182,8 @@ impl Worker {
         while let Some((number, completed)) = self.attached.left_over() {
             self.complete(number, completed);
         }
-        self.seen.store(generation, Ordering::Release);
+        self.try_again();
+        self.watched.seen.store(generation, Ordering::Release);
         for notice in self.controller.take_notices(self.subchannel) {
             self.notify(notice);
         }
@@ -226,6 +240,7 @@ impl Worker {
             Operation::EXECUTE_SRB => self.refuse(index, Status::INVALID_DEVICE_STATE),
             Operation::RESET_LUN | Operation::RESET_ADAPTER | Operation::RESET_BUS => {
                 self.reset = Some(index);
+                self.stop_waiting();
             }
             _ => self.set_up(index),
         }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use storvsp::backend::memory::MemoryDisk;
 use storvsp::block::{Completed, Disk, DiskInfo, IoError, Queue, Request};
-use storvsp::controller::{Class, Config, LunError};
+use storvsp::controller::{Class, Config, LunError, NoSpace};
 use storvsp::lun::Lun;
 use vmbusdef::guid::class;
 use vmbusdef::storage::{Operation, SrbStatus, Status};
@@ -330,4 +330,46 @@ fn an_ide_controller_has_one_disk_at_any_target() {
         driver.command_to([0, 7, 1], &READ, Data::In(512)).srb_status,
         SrbStatus::INVALID_LUN
     );
+}
+
+#[test]
+fn commands_may_wait_for_space() {
+    let machine =
+        Machine::with(Config { no_space: NoSpace::Wait, ..Config::new(Class::Scsi, 1) }, 1);
+    let (lun, hand) = slow();
+    machine.controller.attach(0, lun).unwrap();
+    let driver = machine.start();
+    let write = [0x2A, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+    let full = || IoError::from(io::Error::from_raw_os_error(28));
+    let id = driver.send([0; 3], &write, 0, DATA, 512);
+    hand.finish(hand.requests.recv().unwrap(), Err(full()));
+    assert!(driver.command(0, &READY, Data::None).is_good(), "others go on");
+    assert_eq!(machine.controller.counts().waiting_for_space, 1);
+    machine.controller.resume();
+    let again = hand.requests.recv().unwrap();
+    assert_eq!((again.offset, again.buffer.len()), (0, 512));
+    hand.finish(again, Ok(()));
+    assert_eq!(driver.answer().0, id);
+    assert_eq!(machine.controller.counts().waiting_for_space, 0);
+    driver.send([0; 3], &write, 0, DATA, 512);
+    hand.finish(hand.requests.recv().unwrap(), Err(full()));
+    let mut reset = vec![6, 0, 0, 0, 1];
+    reset.resize(64, 0);
+    driver.channel.request(99, &[], &reset);
+    assert_eq!(driver.answer().1.why(), [7, 0x27, 7], "a reset does not wait");
+    assert_eq!(driver.channel.wait().transaction_id, 99);
+}
+
+#[test]
+fn what_was_done_is_counted() {
+    let machine = Machine::new(Class::Scsi, 1);
+    machine.controller.attach(0, memory_disk()).unwrap();
+    let driver = machine.start();
+    assert!(driver.command(0, &READ, Data::In(512)).is_good());
+    assert!(driver.command(0, &[0x2A, 0, 0, 0, 0, 0, 0, 0, 2, 0], Data::Out(&[0; 1024])).is_good());
+    driver.command(0, &[0xFF; 6], Data::None);
+    driver.channel.close();
+    let counts = machine.controller.counts();
+    assert_eq!((counts.commands, counts.failures, counts.read, counts.written), (3, 1, 512, 1024));
+    assert!((1..=7).contains(&counts.signals), "{counts:?}");
 }

@@ -83,12 +83,14 @@ impl Channel {
         self.outgoing.stop_waiting();
     }
 
-    /// Gives back what was received, shows what was sent, and interrupts the guest if it wants that for either.
-    pub fn flush(&mut self) {
+    /// Gives back what was received, shows what was sent, and interrupts the guest if it wants that for either; whether
+    /// it did.
+    pub fn flush(&mut self) -> bool {
         let (has_room, has_data) = (self.incoming.release(), self.outgoing.publish());
         if has_room || has_data {
             self.interrupt.raise();
         }
+        has_room || has_data
     }
 
     /// Asks for the doorbell with the next packet; whether there is one already.

@@ -2,17 +2,27 @@
 
 use super::Worker;
 use super::execute::Verdict;
-use crate::block::Completed;
+use crate::block::{Completed, Operation};
+use crate::controller::Counters;
 use crate::scsi::{Io, Sense, status};
-use vmbusdef::storage::{Operation, SENSE_MAX, Srb, SrbStatus, Status, VstorPacket};
+use vmbusdef::storage::{
+    Operation as VstorOperation, SENSE_MAX, Srb, SrbStatus, Status, VstorPacket,
+};
 use zerocopy::{FromBytes, IntoBytes};
 
 impl Worker {
     /// Answers a command, unless a disk is at it.
     pub(super) fn conclude(&mut self, index: u32, verdict: Verdict) {
         let Some(slot) = self.slots.get_mut(index) else { return };
+        let counters = &self.watched.counters;
         match verdict {
             Verdict::UnderWay => return,
+            Verdict::Done(_) => {}
+            Verdict::Check(_) | Verdict::Status(_) => Counters::add(&counters.failures, 1),
+        }
+        Counters::add(&counters.commands, 1);
+        match verdict {
+            Verdict::UnderWay => {}
             Verdict::Done(length) => fill(&mut slot.packet, SrbStatus::SUCCESS, length, None),
             Verdict::Check(sense) => fill(&mut slot.packet, SrbStatus::ERROR, 0, Some(sense)),
             Verdict::Status(status) => fill(&mut slot.packet, status, 0, None),
@@ -26,6 +36,12 @@ impl Worker {
         let Some(slot) = self.slots.get_mut(request.tag) else { return };
         slot.return_buffer(request.buffer);
         let moved = slot.moved;
+        let counters = &self.watched.counters;
+        match (&request.operation, &result) {
+            (Operation::Read, Ok(())) => Counters::add(&counters.read, moved.into()),
+            (Operation::Write { .. }, Ok(())) => Counters::add(&counters.written, moved.into()),
+            _ => {}
+        }
         let next = slot.more.pop();
         let verdict = match (result, next) {
             (Err(error), _) => {
@@ -51,7 +67,7 @@ impl Worker {
 
 /// Makes the answer out of the request.
 fn fill(packet: &mut VstorPacket, srb_status: SrbStatus, length: u32, sense: Option<Sense>) {
-    packet.operation = Operation::COMPLETE_IO;
+    packet.operation = VstorOperation::COMPLETE_IO;
     packet.status = Status::SUCCESS;
     let Ok(srb) = Srb::mut_from_bytes(&mut packet.body) else { return };
     srb.srb_status = srb_status;

@@ -192,7 +192,9 @@ impl Worker {
     pub(super) fn reap(&mut self) -> bool {
         let mut progress = false;
         while let Some((number, completed)) = self.attached.completed() {
-            self.complete(number, completed);
+            if let Some(completed) = self.keep_waiting(number, completed) {
+                self.complete(number, completed);
+            }
             progress = true;
         }
         progress
