@@ -1,6 +1,7 @@
 //! What the tests of child partitions put into their parents, into `out/children/`:
 //!
 //! * `kernels/{stable,backports}/`: Debian's cloud kernels, untouched: `vmlinuz`, `release`, `modules/`;
+//! * `debian.img`: an ext4 file system that holds a whole Debian on `debian.vhdx`, and its kernel and initrd;
 //! * `load`: work for guests (`tests/load`);
 //! * `mshv-ioctls-tests`: the tests of the published crate `mshv-ioctls`, as it is in `Cargo.lock`.
 //!
@@ -15,10 +16,10 @@ use harness::Toolbox;
 
 use crate::cache::{Key, need_space, remove_tree};
 use crate::context::Context;
-use crate::debian::{Bootstrap, RELEASE, Variant};
+use crate::debian::{Bootstrap, RELEASE, Variant, package_list};
 use crate::stack::HOST;
 use crate::step::{Step, output};
-use crate::toolbox::unpack;
+use crate::toolbox::{self, read, unpack};
 use crate::workspace::Workspace;
 
 /// The crate whose own tests are run in the parent.
@@ -29,6 +30,7 @@ pub fn build(context: &Context, toolbox: &Toolbox) -> Result<()> {
     let directory = context.out.join("children");
     fs::create_dir_all(&directory)?;
     link(&kernels(context)?, &directory.join("kernels"))?;
+    link(&debian(context, toolbox)?.join("debian.img"), &directory.join("debian.img"))?;
     let step = Step::begin(context, "children", "building the children's programs")?;
     step.run(cargo(context, toolbox).args(["build", "--release", "--package", "load"]))?;
     let load = Workspace::read(context)?.target.join(HOST).join("release/load");
@@ -89,6 +91,65 @@ fn only_directory(directory: &Path) -> Result<PathBuf> {
         [one] => Ok(one.clone()),
         _ => bail!("{} holds {} directories, not one", directory.display(), found.len()),
     }
+}
+
+/// Size of the guest's disk, and of the file system around its image, which is sparse.
+const DISK_SIZE: &str = "2G";
+const STORE_SIZE: &str = "4G";
+
+/// The cache entry with a Debian that boots from a VHDX.
+fn debian(context: &Context, toolbox: &Toolbox) -> Result<PathBuf> {
+    let packages = package_list(&context.file("image/child/packages"))?;
+    let script = read(&context.file("image/child/customize.sh"))?;
+    let key = Key::new(1).text(RELEASE).text(&packages.join(" ")).text(&script);
+    context.cache.entry("child-debian", &key, |partial| {
+        need_space(partial, 4000, "making a child's Debian")?;
+        let step = Step::begin(context, "child-debian", "making a child's Debian")?;
+        let (archive, store) = (partial.join("root.tar"), partial.join("store"));
+        let bootstrap = Bootstrap::new(Variant::Apt, &packages).customize(script);
+        bootstrap.run(context, &step, &archive)?;
+        fs::create_dir(&store)?;
+        take_boot_files(&step, &archive, &store)?;
+        let raw = partial.join("debian.raw");
+        step.run(make_file_system(toolbox, &raw, DISK_SIZE).arg("-d").arg(&archive))?;
+        fs::remove_file(&archive)?;
+        let image = store.join("debian.vhdx");
+        let qemu = toolbox::qemu(context)?;
+        let mut convert = qemu.command("usr/bin/qemu-img");
+        convert.args(["convert", "-f", "raw", "-O", "vhdx", "-o", "subformat=dynamic"]);
+        step.run(convert.args([&raw, &image]))?;
+        fs::remove_file(&raw)?;
+        let result = partial.join("debian.img");
+        step.run(make_file_system(toolbox, &result, STORE_SIZE).arg("-d").arg(&store))?;
+        remove_tree(&store)?;
+        step.done();
+        Ok(())
+    })
+}
+
+/// Leaves the kernel and the initrd of the system in `archive` as `vmlinuz` and `initrd.img`.
+fn take_boot_files(step: &Step, archive: &Path, directory: &Path) -> Result<()> {
+    let unpacked = directory.with_extension("boot");
+    fs::create_dir(&unpacked)?;
+    let mut tar = unpack(archive, &unpacked);
+    step.run(tar.args(["--wildcards", "./boot/vmlinuz-*", "./boot/initrd.img-*"]))?;
+    for found in fs::read_dir(unpacked.join("boot"))? {
+        let found = found?;
+        let name = found.file_name().to_string_lossy().into_owned();
+        let kind = name.split('-').next().unwrap_or_default().to_owned();
+        fs::rename(found.path(), directory.join(kind))?;
+    }
+    remove_tree(&unpacked)
+}
+
+/// The file system's source follows. The order of mke2fs's words does not matter to it.
+fn make_file_system(toolbox: &Toolbox, image: &Path, size: &str) -> Command {
+    let mut command = toolbox.command("usr/sbin/mke2fs");
+    command
+        .env("MKE2FS_CONFIG", toolbox.root().join("etc/mke2fs.conf"))
+        .env("SOURCE_DATE_EPOCH", "0");
+    command.args(["-q", "-F", "-t", "ext4", "-E", "root_owner=0:0"]).arg(image).arg(size);
+    command
 }
 
 /// Compiles the tests of the published crate; where the program is.
