@@ -7,6 +7,7 @@ mod cycles;
 mod ioctls;
 mod machine;
 mod many;
+mod tiny;
 mod work;
 
 use system_tests::Tests;

@@ -106,6 +106,7 @@ fn initrd() -> Result<PathBuf> {
         let content = read(&children.join("kernels").join(&path))?;
         image = image.file(&format!("children/{path}"), content, 0o644);
     }
+    let image = image.file("children/tiny", super::tiny::image(), 0o644);
     let image = image.file("children/guest.cpio", read(&guest()?)?, 0o644);
     let image = image.script("mount -t debugfs debug /sys/kernel/debug").shell();
     Ok(image.write(scratch()?.join("children.cpio"))?)
