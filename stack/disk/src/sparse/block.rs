@@ -56,3 +56,12 @@ impl Block {
         }
     }
 }
+
+/// Whether a file of this length can hold all blocks that claim room: cheaper than to find out which overlap.
+pub(crate) fn check_count(blocks: &[Block], block_size: u64, file_len: u64) -> Result<(), String> {
+    let count = blocks.iter().filter(|block| block.data().is_some()).count() as u64;
+    match count.checked_mul(block_size) {
+        Some(len) if len <= file_len => Ok(()),
+        _ => Err(format!("{count} blocks do not fit into the file of {file_len} bytes")),
+    }
+}

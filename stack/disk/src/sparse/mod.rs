@@ -26,7 +26,7 @@ mod resize;
 mod state;
 
 pub(crate) use bitmap::BitOrder;
-pub(crate) use block::{Block, BlockState};
+pub(crate) use block::{Block, BlockState, check_count};
 pub(crate) use state::{State, Table};
 
 use crate::disk::{Description, Disk, Extent, SectorSizes, Shrink, WriteTicket, check_range};

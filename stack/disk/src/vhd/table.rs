@@ -3,7 +3,7 @@
 use super::wire::{SECTOR, UNUSED};
 use crate::error::{Error, Result};
 use crate::space::{Fit, Space};
-use crate::sparse::{BitOrder, Block, Fill, Layout, Table};
+use crate::sparse::{BitOrder, Block, Fill, Layout, Table, check_count};
 use crate::storage::{Storage, StorageExt};
 use std::ops::Range;
 
@@ -58,6 +58,7 @@ impl TableLayout {
             }
             at += step;
         }
+        check_count(&blocks, self.block_size, file_len).map_err(fail)?;
         Ok(blocks)
     }
 

@@ -5,7 +5,7 @@ use super::region::Regions;
 use super::wire::{LOG_SECTOR, MIB, bitmap, payload};
 use crate::error::{Error, Result};
 use crate::space::{Fit, Space, Used};
-use crate::sparse::{BitOrder, Block, BlockState, Fill, Layout, Table};
+use crate::sparse::{BitOrder, Block, BlockState, Fill, Layout, Table, check_count};
 use crate::storage::{Storage, StorageExt};
 use std::ops::Range;
 
@@ -81,6 +81,8 @@ impl BatLayout {
             at += step;
         }
         blocks.truncate(usize::try_from(metadata.blocks()).unwrap_or(0));
+        check_count(&blocks, layout.block_size, file_len)
+            .map_err(|reason| Error::malformed(NAME, layout.regions.bat.start, reason))?;
         layout.check_partial(&blocks)?;
         Ok((layout, blocks))
     }
