@@ -3,7 +3,7 @@
 //! ```text
 //!   Queue ──┬─ uring    ──┐                    ┌─ raw      a file or block device is the disk
 //!           ├─ threads  ──┼── asks a Mapping ──┤
-//!           └─ memory     │                    └─ (other crates: images with a format)
+//!           └─ memory     │                    └─ image    VHDX and VHD, by the crate `disk`
 //!                         └── blocking, direct: what both share
 //! ```
 //!
@@ -11,6 +11,7 @@
 
 pub mod blocking;
 pub mod direct;
+pub mod image;
 pub mod jobs;
 pub mod mapping;
 pub mod memory;
@@ -18,6 +19,7 @@ pub mod raw;
 pub mod threads;
 pub mod uring;
 
+pub use image::ImageDisk;
 pub use mapping::{Extent, FileRef, Mapping, Place};
 pub use raw::RawDisk;
 

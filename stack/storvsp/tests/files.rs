@@ -4,9 +4,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use storvsp::backend::direct::Alignment;
 use storvsp::backend::raw::RawOptions;
-use storvsp::backend::{Extent, FileDisk, FileRef, Mapping, Place, RawDisk};
+use storvsp::backend::{Extent, FileDisk, FileRef, ImageDisk, Mapping, Place, RawDisk};
 use storvsp::block::{Completed, Disk, DiskInfo, IoError, Operation, Queue, Request};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vmbus::memory::{GuestMemory, Scatter};
@@ -57,20 +58,71 @@ impl Fixture {
     }
 }
 
-/// Every kind of queue over a file with this content.
-fn disks(content: &[u8]) -> Vec<(tempfile::NamedTempFile, Box<dyn Disk>)> {
-    let options = [false, true].map(|direct| RawOptions { direct, ..RawOptions::default() });
-    let mut disks: Vec<(_, Box<dyn Disk>)> = Vec::new();
-    for options in options {
-        for uring in [false, true] {
-            let mut file = tempfile::NamedTempFile::new().unwrap();
-            file.write_all(content).unwrap();
-            let raw = RawDisk::open(file.path(), options).unwrap();
-            let disk = if uring { FileDisk::new(raw) } else { FileDisk::with_threads(raw) };
-            disks.push((file, Box::new(disk)));
-        }
+/// A disk with a directory of its own, and what is in it in the end.
+struct Store {
+    disk: Box<dyn Disk>,
+    path: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl Store {
+    fn new(name: &str, make: impl FnOnce(&Path) -> Box<dyn Disk>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(name);
+        Self { disk: make(&path), path, _directory: directory }
     }
-    disks
+
+    /// All bytes, after the disk is closed.
+    fn content(self) -> Vec<u8> {
+        drop(self.disk);
+        let image = disk::open_file(&self.path, &disk::OpenOptions::read_only()).unwrap();
+        let mut bytes = vec![0; image.size() as usize];
+        image.read_at(0, &mut bytes).unwrap();
+        bytes
+    }
+}
+
+fn file_disk<M: Mapping>(mapping: M, uring: bool) -> Box<dyn Disk> {
+    if uring { Box::new(FileDisk::new(mapping)) } else { Box::new(FileDisk::with_threads(mapping)) }
+}
+
+fn raw(content: &[u8], direct: bool, uring: bool) -> Store {
+    Store::new("disk.img", |path| {
+        std::fs::write(path, content).unwrap();
+        let options = RawOptions { direct, ..RawOptions::default() };
+        file_disk(RawDisk::open(path, options).unwrap(), uring)
+    })
+}
+
+/// An image with the same content, half of which is in its parent.
+fn image(name: &str, content: &[u8], uring: bool) -> Store {
+    Store::new(name, |path| {
+        let parent = path.with_file_name(format!("parent-{name}"));
+        let size = Some(content.len() as u64);
+        disk::create_file(&parent, &disk::CreateOptions { size, ..Default::default() }).unwrap();
+        let write = |path: &Path, bytes: &[u8], at: usize| {
+            let image = disk::open_file(path, &disk::OpenOptions::default()).unwrap();
+            image.write_at(at as u64, bytes).unwrap();
+            image.close().unwrap();
+        };
+        let (first, second) = content.split_at(content.len() / 2);
+        write(&parent, first, 0);
+        let options = disk::CreateOptions { parent: Some(parent), ..Default::default() };
+        disk::create_file(path, &options).unwrap();
+        write(path, second, first.len());
+        file_disk(ImageDisk::open(path, &disk::OpenOptions::default()).unwrap(), uring)
+    })
+}
+
+/// Every kind of store and queue with this content.
+fn stores(content: &[u8]) -> Vec<Store> {
+    let both = [false, true];
+    let mut stores: Vec<_> =
+        both.iter().flat_map(|uring| both.map(|direct| raw(content, direct, *uring))).collect();
+    for name in ["disk.vhdx", "disk.vhd"] {
+        stores.extend(both.map(|uring| image(name, content, uring)));
+    }
+    stores
 }
 
 #[test]
@@ -118,14 +170,14 @@ fn runs(length: usize, skew: usize) -> Vec<(u64, usize)> {
 
 #[test]
 fn all_queues_do_what_a_vector_would() {
-    let mut runner = TestRunner::new(Config::with_cases(24));
+    let mut runner = TestRunner::new(Config::with_cases(12));
     runner
         .run(&prop::collection::vec(step(), 1..25), |steps| {
             let f = fixture();
             let mut model: Vec<u8> = (0..SIZE).map(|i| (i / 512 + i) as u8).collect();
-            let disks = disks(&model);
+            let stores = stores(&model);
             let mut queues: Vec<_> =
-                disks.iter().map(|(_, disk)| disk.open_queue(8, &f.wake).unwrap()).collect();
+                stores.iter().map(|store| store.disk.open_queue(8, &f.wake).unwrap()).collect();
             for (number, step) in steps.iter().enumerate() {
                 for queue in &mut queues {
                     obey(&f, &mut **queue, step, number, &model)?;
@@ -133,8 +185,8 @@ fn all_queues_do_what_a_vector_would() {
                 apply(&mut model, step, number);
             }
             drop(queues);
-            for (file, _) in &disks {
-                prop_assert!(std::fs::read(file.path()).unwrap() == model);
+            for store in stores {
+                prop_assert!(store.content() == model);
             }
             Ok(())
         })
@@ -225,9 +277,9 @@ fn apply(model: &mut [u8], step: &Step, number: usize) {
 #[test]
 fn many_requests_at_once_all_come_back() {
     let content: Vec<u8> = (0..SIZE).map(|i| (i / 4096) as u8).collect();
-    for (_file, disk) in disks(&content) {
+    for store in stores(&content) {
         let f = fixture();
-        let mut queue = disk.open_queue(64, &f.wake).unwrap();
+        let mut queue = store.disk.open_queue(64, &f.wake).unwrap();
         for tag in 0..64u64 {
             let mut request = f.request(Operation::Read, tag * 4096, 4096, &[(tag * 4096, 4096)]);
             request.tag = tag as u32;
@@ -250,9 +302,9 @@ fn many_requests_at_once_all_come_back() {
 
 #[test]
 fn a_queue_that_is_dropped_has_finished() {
-    for (file, disk) in disks(&[0; SIZE]) {
+    for store in stores(&[0; SIZE]) {
         let f = fixture();
-        let mut queue = disk.open_queue(64, &f.wake).unwrap();
+        let mut queue = store.disk.open_queue(64, &f.wake).unwrap();
         f.ram.write_slice(&[0x5A; 4096], GuestAddress(0)).unwrap();
         for at in 0..64u64 {
             let request =
@@ -261,7 +313,7 @@ fn a_queue_that_is_dropped_has_finished() {
         }
         queue.kick();
         drop(queue);
-        assert!(std::fs::read(file.path()).unwrap() == [0x5A; SIZE]);
+        assert!(store.content() == [0x5A; SIZE]);
     }
 }
 
