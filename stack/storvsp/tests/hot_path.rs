@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::io::Write;
 use std::sync::Arc;
 use storvsp::backend::memory::MemoryDisk;
-use storvsp::backend::{FileDisk, RawDisk};
+use storvsp::backend::{FileDisk, ImageDisk, RawDisk};
 use storvsp::block::Disk;
 use storvsp::controller::{Class, Config, Controller};
 use storvsp::lun::Lun;
@@ -124,8 +124,17 @@ fn commands_cost_no_allocation() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&[1; 1 << 20]).unwrap();
     let raw = RawDisk::open(file.path(), Default::default()).unwrap();
-    let disks: [Arc<dyn Disk>; 2] =
-        [Arc::new(MemoryDisk::new(vec![1; 1 << 20], 512)), Arc::new(FileDisk::new(raw))];
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("disk.vhdx");
+    let options = disk::CreateOptions { size: Some(1 << 20), ..Default::default() };
+    disk::create_file(&path, &options).unwrap();
+    let image = ImageDisk::open(&path, &disk::OpenOptions::default()).unwrap();
+    image.image().write_at(0, &[1; 1 << 20]).unwrap();
+    let disks: [Arc<dyn Disk>; 3] = [
+        Arc::new(MemoryDisk::new(vec![1; 1 << 20], 512)),
+        Arc::new(FileDisk::new(raw)),
+        Arc::new(FileDisk::new(image)),
+    ];
     for disk in disks {
         let mut machine = Machine::new(disk);
         machine.batch(200);
