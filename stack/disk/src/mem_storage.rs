@@ -37,6 +37,8 @@ struct Content {
     sectors: BTreeMap<u64, Arc<[u8; SECTOR as usize]>>,
     size: u64,
     limit: Option<u64>,
+    /// Changes that still succeed.
+    fuse: Option<usize>,
     events: Option<Vec<Event>>,
 }
 
@@ -60,12 +62,17 @@ impl MemStorage {
     /// A copy of the content, without record or limit.
     pub fn copy(&self) -> Self {
         let content = self.lock().clone();
-        Self(Mutex::new(Content { limit: None, events: None, ..content }))
+        Self(Mutex::new(Content { limit: None, fuse: None, events: None, ..content }))
     }
 
-    /// Refuses to become longer than this from now on, as a full disk would.
+    /// Refuses to become longer than this from now on, as a full disk would. `None`: any length.
     pub fn set_limit(&self, bytes: Option<u64>) {
         self.lock().limit = bytes;
+    }
+
+    /// Lets this many changes and flushes succeed from now on, and all others fail; `None`: none fails.
+    pub fn fail_after(&self, changes: Option<usize>) {
+        self.lock().fuse = changes;
     }
 
     /// Starts to record.
@@ -118,10 +125,17 @@ fn pieces(offset: u64, len: u64) -> impl Iterator<Item = (u64, usize, usize)> {
 }
 
 impl Content {
-    fn note(&mut self, event: impl FnOnce() -> Event) {
+    /// Records what is about to happen, unless it is to fail.
+    fn note(&mut self, event: impl FnOnce() -> Event) -> io::Result<()> {
+        match &mut self.fuse {
+            Some(0) => return Err(io::Error::other("made to fail")),
+            Some(left) => *left -= 1,
+            None => {}
+        }
         if let Some(events) = &mut self.events {
             events.push(event());
         }
+        Ok(())
     }
 
     fn admit(&self, end: Option<u64>) -> io::Result<()> {
@@ -199,7 +213,7 @@ impl Storage for MemStorage {
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut content = self.lock();
         content.admit(offset.checked_add(data.len() as u64))?;
-        content.note(|| Event::Write { offset, data: data.to_vec() });
+        content.note(|| Event::Write { offset, data: data.to_vec() })?;
         content.write(offset, data);
         Ok(())
     }
@@ -207,19 +221,18 @@ impl Storage for MemStorage {
     fn set_len(&self, size: u64) -> io::Result<()> {
         let mut content = self.lock();
         content.admit(Some(size))?;
-        content.note(|| Event::SetLen(size));
+        content.note(|| Event::SetLen(size))?;
         content.set_len(size);
         Ok(())
     }
 
     fn flush(&self) -> io::Result<()> {
-        self.lock().note(|| Event::Flush);
-        Ok(())
+        self.lock().note(|| Event::Flush)
     }
 
     fn punch_hole(&self, offset: u64, len: u64) -> io::Result<()> {
         let mut content = self.lock();
-        content.note(|| Event::Zero { offset, len });
+        content.note(|| Event::Zero { offset, len })?;
         content.zero(offset, len);
         Ok(())
     }

@@ -126,15 +126,18 @@ fn entry_len(pages: u64) -> u64 {
     (descriptor_sectors(pages) + pages) * LOG_SECTOR
 }
 
-struct Entry {
-    tail: u64,
-    sequence: u64,
-    log: Guid,
-    end: u64,
+/// What an entry says beside its pages.
+pub(super) struct Entry {
+    /// Where in the log the entries start that have to be replayed with this one.
+    pub tail: u64,
+    pub sequence: u64,
+    pub log: Guid,
+    /// Where the file's structures end.
+    pub end: u64,
 }
 
 impl Entry {
-    fn encode(&self, pages: &[(u64, Vec<u8>)]) -> Vec<u8> {
+    pub fn encode(&self, pages: &[(u64, Vec<u8>)]) -> Vec<u8> {
         let count = pages.len() as u64;
         let length = entry_len(count);
         let header = LogEntryHeader {

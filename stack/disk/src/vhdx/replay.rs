@@ -250,3 +250,7 @@ fn write(descriptor: &LogDescriptor, data: &[u8]) -> Result<Change, String> {
     trailing.copy_from_slice(descriptor.trailing.as_bytes());
     Ok(Change::Write { offset: descriptor.file_offset.get(), bytes })
 }
+
+#[cfg(test)]
+#[path = "replay_tests.rs"]
+mod tests;
