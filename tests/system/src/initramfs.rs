@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use harness::{Artefacts, Initramfs};
 
-/// What a program of the parent OS needs of its C library.
-const LIBRARIES: [(&str, &str); 3] = [
+/// What programs of the parent OS need of its C library.
+const LIBRARIES: [(&str, &str); 4] = [
     ("usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "lib64/ld-linux-x86-64.so.2"),
     ("usr/lib/x86_64-linux-gnu/libc.so.6", "lib/x86_64-linux-gnu/libc.so.6"),
     ("usr/lib/x86_64-linux-gnu/libgcc_s.so.1", "lib/x86_64-linux-gnu/libgcc_s.so.1"),
+    ("usr/lib/x86_64-linux-gnu/libm.so.6", "lib/x86_64-linux-gnu/libm.so.6"),
 ];
 
 /// A busybox that serves the shell.
@@ -19,13 +20,21 @@ pub fn busybox() -> Result<PathBuf> {
 
 /// The same with `zm` and the libraries it needs.
 pub fn with_zm() -> Result<PathBuf> {
+    let image = with_programs(Initramfs::new(), &["zm"])?;
+    write("zm", image.script("mount -t debugfs debug /sys/kernel/debug").shell())
+}
+
+/// Adds programs of `out/bin` and the libraries they need.
+pub fn with_programs(mut image: Initramfs, programs: &[&str]) -> Result<Initramfs> {
     let artefacts = Artefacts::load()?;
-    let program = artefacts.out.join("bin/zm");
-    let mut image = Initramfs::new().file("usr/bin/zm", read(&program)?, 0o755);
+    for program in programs {
+        let path = artefacts.out.join("bin").join(program);
+        image = image.file(&format!("usr/bin/{program}"), read(&path)?, 0o755);
+    }
     for (from, to) in LIBRARIES {
         image = image.file(to, read(&artefacts.toolbox.join(from))?, 0o755);
     }
-    write("zm", image.script("mount -t debugfs debug /sys/kernel/debug").shell())
+    Ok(image)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

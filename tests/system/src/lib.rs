@@ -16,7 +16,7 @@ mod trial;
 
 pub use gdb::{Debugged, Gdb};
 pub use image::Image;
-pub use initramfs::{busybox, scratch, with_zm};
+pub use initramfs::{busybox, scratch, with_programs, with_zm};
 pub use parent::{
     InterruptRow, all_complaints, complaints, interrupts, interrupts_of, number, wait_until,
 };

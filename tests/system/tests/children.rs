@@ -4,6 +4,7 @@
 
 mod boot;
 mod cycles;
+mod debian;
 mod ioctls;
 mod machine;
 mod many;
@@ -19,6 +20,7 @@ pub fn tests() -> Tests {
     work::add(&mut tests);
     ioctls::add(&mut tests);
     cycles::add(&mut tests);
+    debian::add(&mut tests);
     many::add(&mut tests);
     tests
 }

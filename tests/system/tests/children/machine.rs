@@ -6,14 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use harness::{Artefacts, Initramfs, Machine, Output, Running};
-use system_tests::scratch;
-
-/// What programs of `out/bin` need of their C library.
-const LIBRARIES: [(&str, &str); 3] = [
-    ("usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "lib64/ld-linux-x86-64.so.2"),
-    ("usr/lib/x86_64-linux-gnu/libc.so.6", "lib/x86_64-linux-gnu/libc.so.6"),
-    ("usr/lib/x86_64-linux-gnu/libgcc_s.so.1", "lib/x86_64-linux-gnu/libgcc_s.so.1"),
-];
+use system_tests::{scratch, with_programs};
 
 /// What a guest does is the word behind `do=` on its command line.
 const GUEST: &str = include_str!("guest.sh");
@@ -88,15 +81,8 @@ pub fn parent(lps: u32, memory_mib: u32) -> Result<Machine> {
 }
 
 fn initrd() -> Result<PathBuf> {
-    let (artefacts, children) = (Artefacts::load()?, directory()?);
-    let mut image = Initramfs::new();
-    for (from, to) in LIBRARIES {
-        image = image.file(to, read(&artefacts.toolbox.join(from))?, 0o755);
-    }
-    for program in ["vmwp", "zm"] {
-        let path = artefacts.out.join("bin").join(program);
-        image = image.file(&format!("usr/bin/{program}"), read(&path)?, 0o755);
-    }
+    let children = directory()?;
+    let mut image = with_programs(Initramfs::new(), &["vmwp", "zm"])?;
     for program in ["load", "mshv-ioctls-tests"] {
         let path = format!("usr/bin/{program}");
         image = image.file(&path, read(&children.join(program))?, 0o755);

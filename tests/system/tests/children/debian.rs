@@ -1,0 +1,51 @@
+//! A whole Debian with its root on a disk that the worker serves through VMBus.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use harness::Running;
+use system_tests::{Tests, on};
+
+use super::machine::{directory, parent};
+
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// Adds all of them.
+pub fn add(tests: &mut Tests) {
+    for cpus in [1, 2] {
+        tests.add_if(
+            cpus == 2,
+            format!("debian::boots_from_a_vhdx_on_vmbus::{cpus}vp"),
+            move || on("children-debian", machine, |parent| boots(parent, cpus)),
+        );
+    }
+}
+
+/// The parent finds the guest's disk and kernel in a file system on a disk of its own.
+fn machine() -> Result<harness::Machine> {
+    let image = directory()?.join("debian.img");
+    let drive = format!("if=none,id=store,format=raw,snapshot=on,file={}", image.display());
+    Ok(parent(2, 3072)?.extra(["-drive", &drive, "-device", "virtio-blk-pci,drive=store"]))
+}
+
+fn boots(parent: &mut Running, cpus: u32) -> Result<()> {
+    parent
+        .shell("mkdir -p /store; grep -q /store /proc/mounts || mount -t ext4 /dev/vda /store")?
+        .success()?;
+    let command = format!(
+        "cd /store; vmwp --kernel vmlinuz --initrd initrd.img --disk debian.vhdx --cpus {cpus} --memory 768M \
+         --cmdline 'console=ttyS0 root=/dev/sda rw quiet systemd.show_status=0 panic=-1 zemin.report' \
+         --on-reset exit --log warn < /dev/null"
+    );
+    let text = parent.shell_within(&command, LIMIT)?.success()?;
+    for line in [
+        "report root /dev/sda ext4",
+        "report driver hv_storvsc",
+        "report failed 0",
+        "report data right",
+        "report end",
+    ] {
+        ensure!(text.lines().any(|found| found.trim() == line), "no {line:?} in\n{text}");
+    }
+    Ok(())
+}
