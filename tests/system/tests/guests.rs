@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use harness::{Artefacts, Machine, Parent};
 use system_tests::Tests;
 
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_secs(600);
 /// How the emulator ends after the kernel's success (its exit port gets 0x10).
 const PASSED: i32 = 33;
 
