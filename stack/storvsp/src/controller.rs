@@ -1,17 +1,22 @@
 //! A controller: its LUNs, and its channels' threads.
 
+mod counts;
+mod device;
+
+pub(crate) use counts::Counters;
+pub use counts::Counts;
+
 use crate::block::Disk;
 use crate::lun::{Kind, Lun};
 use crate::protocol::Limits;
 use crate::scsi::Sense;
-use crate::worker::{Stop, Watched, Worker};
+use crate::trace::{Recorder, Stations};
+use device::ControllerDevice;
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use thiserror::Error;
-use vmbus::bus::{Device, OpenedChannel};
+use vmbus::bus::Device;
 use vmbus::server::OfferParams;
 use vmbusdef::Guid;
 use vmbusdef::guid::class;
@@ -77,51 +82,6 @@ pub enum LunError {
     Locked(u8),
 }
 
-/// What a controller has done since it was made.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Counts {
-    /// Commands answered.
-    pub commands: u64,
-    /// Of these, with sense data or a status that is not success.
-    pub failures: u64,
-    /// Bytes read.
-    pub read: u64,
-    /// Bytes written.
-    pub written: u64,
-    /// Interrupts of the guest.
-    pub signals: u64,
-    /// Commands that wait for space in the store now.
-    pub waiting_for_space: u64,
-}
-
-/// [`Counts`] of one channel, written by its thread alone.
-#[derive(Default)]
-pub(crate) struct Counters {
-    pub(crate) commands: AtomicU64,
-    pub(crate) failures: AtomicU64,
-    pub(crate) read: AtomicU64,
-    pub(crate) written: AtomicU64,
-    pub(crate) signals: AtomicU64,
-    pub(crate) waiting_for_space: AtomicU64,
-}
-
-impl Counters {
-    /// Adds to a counter that no other thread writes.
-    pub(crate) fn add(counter: &AtomicU64, count: u64) {
-        counter.store(counter.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
-    }
-
-    fn add_to(&self, sum: &mut Counts) {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        sum.commands += get(&self.commands);
-        sum.failures += get(&self.failures);
-        sum.read += get(&self.read);
-        sum.written += get(&self.written);
-        sum.signals += get(&self.signals);
-        sum.waiting_for_space += get(&self.waiting_for_space);
-    }
-}
-
 /// Highest LUN that a guest looks for.
 const LUN_MAX: u8 = 254;
 
@@ -150,6 +110,7 @@ pub struct Controller {
     wakers: Mutex<BTreeMap<u16, Link>>,
     /// Of channels that have been closed.
     past: Mutex<Counts>,
+    pub(crate) recorder: Recorder,
 }
 
 /// What the controller keeps of a channel's thread.
@@ -169,7 +130,8 @@ impl Controller {
         // More would be more runs of memory than a system call takes.
         config.limits.transfer_max = config.limits.transfer_max.min(TRANSFER_MAX);
         let (luns, wakers, past) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Arc::new(Self { config, luns, generation: AtomicU64::new(1), wakers, past })
+        let recorder = Recorder::default();
+        Arc::new(Self { config, luns, generation: AtomicU64::new(1), wakers, past, recorder })
     }
 
     /// What the guest is offered. `instance` is the same at every start of the VM; of an IDE controller, bytes 4 and 5
@@ -184,7 +146,7 @@ impl Controller {
 
     /// The device to give to the bus.
     pub fn device(self: &Arc<Self>) -> Box<dyn Device> {
-        Box::new(ControllerDevice { controller: Arc::clone(self), threads: BTreeMap::new() })
+        Box::new(ControllerDevice::new(Arc::clone(self)))
     }
 
     /// Adds a disk or drive. A running guest looks for it.
@@ -277,6 +239,16 @@ impl Controller {
         self.changed(None);
     }
 
+    /// From now on commands are recorded, or no longer.
+    pub fn trace(&self, on: bool) {
+        self.recorder.switch(on);
+    }
+
+    /// What was recorded since the last call, the newest few thousand commands of it.
+    pub fn take_trace(&self) -> Vec<Stations> {
+        self.recorder.take()
+    }
+
     /// What has been done so far.
     pub fn counts(&self) -> Counts {
         let wakers = lock(&self.wakers);
@@ -330,56 +302,6 @@ impl Controller {
         while lock(&self.wakers).values().any(is_behind) {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
-    }
-}
-
-/// The controller as the bus sees it.
-struct ControllerDevice {
-    controller: Arc<Controller>,
-    threads: BTreeMap<u16, Thread>,
-}
-
-struct Thread {
-    stop: Stop,
-    handle: JoinHandle<()>,
-}
-
-impl Device for ControllerDevice {
-    fn open(&mut self, opened: OpenedChannel) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let subchannel = opened.subchannel;
-        if subchannel == 0 {
-            self.controller.begin_anew();
-        }
-        let (waker, seen, counters) = (opened.channel.waker()?, Arc::default(), Arc::default());
-        let stop = Stop::new(opened.channel.waker()?);
-        let watched =
-            Watched { stop: stop.flag(), seen: Arc::clone(&seen), counters: Arc::clone(&counters) };
-        let worker = Worker::new(Arc::clone(&self.controller), opened, watched);
-        let link = Link { waker, seen, counters, notices: Vec::new() };
-        lock(&self.controller.wakers).insert(subchannel, link);
-        let handle = std::thread::Builder::new()
-            .name(format!("storvsp-{subchannel}"))
-            .spawn(move || worker.run())
-            .inspect_err(|_| self.controller.forget(subchannel))?;
-        self.threads.insert(subchannel, Thread { stop, handle });
-        Ok(())
-    }
-
-    fn close(&mut self, subchannel: u16) {
-        if let Some(thread) = self.threads.remove(&subchannel) {
-            thread.stop.now();
-            if thread.handle.join().is_err() {
-                tracing::error!(subchannel, "a storage thread has panicked");
-            }
-            self.controller.forget(subchannel);
-        }
-    }
-}
-
-impl Drop for ControllerDevice {
-    fn drop(&mut self) {
-        let open: Vec<_> = self.threads.keys().copied().collect();
-        open.into_iter().for_each(|subchannel| self.close(subchannel));
     }
 }
 

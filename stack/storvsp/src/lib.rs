@@ -20,4 +20,5 @@ pub mod protocol;
 pub mod scsi;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod trace;
 mod worker;

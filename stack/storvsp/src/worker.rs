@@ -20,6 +20,7 @@ use crate::block::Request;
 use crate::controller::{Controller, Counters, Notice};
 use crate::protocol::{Effect, Protocol};
 use crate::scsi::Reply;
+use crate::trace::{self, Stations};
 use attached::Attached;
 use slots::{Slot, Slots};
 use std::collections::VecDeque;
@@ -68,6 +69,7 @@ pub(crate) struct Watched {
 struct Answer {
     transaction_id: u64,
     packet: VstorPacket,
+    stations: Option<Stations>,
 }
 
 pub(crate) struct Worker {
@@ -80,6 +82,8 @@ pub(crate) struct Worker {
     slots: Slots,
     attached: Attached,
     answers: VecDeque<Answer>,
+    /// Recorded commands whose answers are in the ring and not yet shown.
+    recorded: Vec<Stations>,
     /// Requests that wait for space, with their LUNs.
     waiting: Vec<(u8, Request)>,
     /// A reset that waits for all commands to end.
@@ -106,6 +110,7 @@ impl Worker {
             subchannel: opened.subchannel,
             subchannels: opened.subchannels,
             watched,
+            recorded: Vec::new(),
             waiting: Vec::new(),
             reset: None,
             reply: Reply::default(),
@@ -168,6 +173,7 @@ impl Worker {
         if self.channel.flush() {
             Counters::add(&self.watched.counters.signals, 1);
         }
+        self.record();
         Ok(progress)
     }
 
@@ -198,7 +204,7 @@ impl Worker {
             Notice::Added => Operation::ENUMERATE_BUS,
             Notice::Removed => Operation::REMOVE_DEVICE,
         };
-        self.answers.push_back(Answer { transaction_id: 0, packet });
+        self.answers.push_back(Answer { transaction_id: 0, packet, stations: None });
     }
 
     /// Takes packets as long as there are slots.
@@ -273,20 +279,30 @@ impl Worker {
 
     /// Queues the answer in a slot, which is free after this.
     fn finish(&mut self, index: u32) {
-        let Some(Slot { transaction_id, wants_answer: true, packet, .. }) =
+        let Some(Slot { transaction_id, wants_answer: true, packet, stations, .. }) =
             self.slots.get_mut(index)
         else {
             return self.slots.put_back(index);
         };
-        let answer = Answer { transaction_id: *transaction_id, packet: *packet };
-        self.answers.push_back(answer);
+        let (transaction_id, stations) = (*transaction_id, stations.take());
+        self.answers.push_back(Answer { transaction_id, packet: *packet, stations });
         self.slots.put_back(index);
+    }
+
+    /// Keeps what is known of commands that have been answered.
+    fn record(&mut self) {
+        if self.recorded.is_empty() {
+            return;
+        }
+        let answered = trace::now();
+        let all = self.recorded.drain(..);
+        self.controller.recorder.record(all.map(|stations| Stations { answered, ..stations }));
     }
 
     /// Sends as many answers as there is room for.
     fn answer(&mut self) -> Result<bool, RingError> {
         let mut progress = false;
-        while let Some(Answer { transaction_id, packet }) = self.answers.front() {
+        while let Some(Answer { transaction_id, packet, stations }) = self.answers.front() {
             let payload: [u64; 8] = transmute!(*packet);
             let sent = match packet.operation {
                 Operation::COMPLETE_IO => Packet::completion(*transaction_id, &payload),
@@ -295,6 +311,7 @@ impl Worker {
             if !self.channel.send(&sent)? {
                 return Ok(progress);
             }
+            self.recorded.extend(stations);
             self.answers.pop_front();
             progress = true;
         }

@@ -373,3 +373,27 @@ fn what_was_done_is_counted() {
     assert_eq!((counts.commands, counts.failures, counts.read, counts.written), (3, 1, 512, 1024));
     assert!((1..=7).contains(&counts.signals), "{counts:?}");
 }
+
+#[test]
+fn a_command_is_recorded_at_each_station_while_somebody_looks() {
+    let machine = Machine::new(Class::Scsi, 1);
+    machine.controller.attach(0, memory_disk()).unwrap();
+    let driver = machine.start();
+    assert!(driver.command(0, &READ, Data::In(512)).is_good());
+    machine.controller.trace(true);
+    let id = driver.send([0; 3], &READ, 1, DATA, 512);
+    driver.answer();
+    driver.command(0, &READY, Data::None);
+    machine.controller.trace(false);
+    driver.command(0, &READY, Data::None);
+    let trace = machine.controller.take_trace();
+    let [read, ready] = trace[..] else { panic!("{trace:?}") };
+    assert_eq!(
+        (read.channel, read.lun, read.opcode, read.length, read.transaction_id),
+        (0, 0, 0x28, 512, id)
+    );
+    assert!([0, read.received, read.submitted, read.completed, read.answered].is_sorted());
+    assert!(read.received > 0 && read.submitted > 0);
+    assert_eq!((ready.opcode, ready.submitted, ready.completed), (0, 0, 0));
+    assert!(ready.received <= ready.answered && machine.controller.take_trace().is_empty());
+}

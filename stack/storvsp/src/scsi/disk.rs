@@ -59,6 +59,8 @@ pub fn execute(
         Command::WriteSame { extent, unmap, no_data } => {
             write_same(info, extent, unmap, no_data, parameters)
         }
+        // A disk stays where it is.
+        Command::StartStop { .. } => Outcome::Check(Sense::INVALID_FIELD),
         _ => Outcome::Check(Sense::INVALID_OPCODE),
     }
 }

@@ -5,6 +5,7 @@ use super::execute::Verdict;
 use crate::block::{Completed, Operation};
 use crate::controller::Counters;
 use crate::scsi::{Io, Sense, status};
+use crate::trace;
 use vmbusdef::storage::{
     Operation as VstorOperation, SENSE_MAX, Srb, SrbStatus, Status, VstorPacket,
 };
@@ -35,6 +36,9 @@ impl Worker {
         let Completed { request, result } = completed;
         let Some(slot) = self.slots.get_mut(request.tag) else { return };
         slot.return_buffer(request.buffer);
+        if let Some(stations) = &mut slot.stations {
+            stations.completed = trace::now();
+        }
         let moved = slot.moved;
         let counters = &self.watched.counters;
         match (&request.operation, &result) {

@@ -7,6 +7,7 @@ use crate::lun::Kind;
 use crate::scsi::dvd::{self, Drive};
 use crate::scsi::inquiry::{self, DeviceType};
 use crate::scsi::{Command, Io, Outcome, Reply, Sense, cdb, disk};
+use crate::trace::{self, Stations};
 use std::sync::atomic::Ordering;
 use vmbusdef::storage::{CDB_MAX, Srb, SrbStatus};
 use zerocopy::FromBytes;
@@ -31,6 +32,15 @@ impl Worker {
     pub(super) fn execute(&mut self, index: u32, has_memory: bool) {
         let Some(slot) = self.slots.get_mut(index) else { return };
         let Ok(srb) = Srb::read_from_bytes(&slot.packet.body) else { return };
+        slot.stations = self.controller.recorder.is_on().then(|| Stations {
+            channel: self.subchannel,
+            lun: srb.lun,
+            opcode: srb.cdb_or_sense.first().copied().unwrap_or(0),
+            length: srb.data_transfer_length,
+            transaction_id: slot.transaction_id,
+            received: trace::now(),
+            ..Stations::default()
+        });
         let length = usize::from(srb.cdb_length);
         let verdict =
             match srb.cdb_or_sense.get(..length).filter(|_| length <= CDB_MAX && has_memory) {
@@ -173,6 +183,9 @@ impl Worker {
             }
             buffer.truncate(length as usize);
             slot.moved = length as u32;
+        }
+        if let Some(stations) = &mut slot.stations {
+            stations.submitted = trace::now();
         }
         let request = Request { tag: index, operation, offset, length, buffer: slot.take_buffer() };
         let Some(lun) = self.attached.get_mut(srb.lun) else {

@@ -1,6 +1,7 @@
 //! Packets between being received and being answered.
 
 use crate::scsi::Io;
+use crate::trace::Stations;
 use vmbus::memory::{GuestMemory, Scatter};
 use vmbusdef::storage::VstorPacket;
 use zerocopy::FromZeros;
@@ -15,6 +16,8 @@ pub(super) struct Slot {
     pub(super) packet: VstorPacket,
     /// Away while a disk has it.
     buffer: Option<Scatter>,
+    /// While commands are recorded.
+    pub(super) stations: Option<Stations>,
     /// Bytes of data that a read or write moves.
     pub(super) moved: u32,
     /// Further I/Os, the next one last.
@@ -52,6 +55,7 @@ impl Slots {
             wants_answer: false,
             packet: VstorPacket::new_zeroed(),
             buffer: Some(Scatter::new(memory, RUNS)),
+            stations: None,
             moved: 0,
             more: Vec::new(),
             memory: memory.clone(),
