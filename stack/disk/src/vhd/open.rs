@@ -137,8 +137,12 @@ fn free_space(
         piece(layout.table, layout.table_len(), "VHD block table"),
     ];
     for locator in header.locators.iter().filter(|locator| locator.platform != [0; 4]) {
-        let len = u64::from(locator.length.get()).next_multiple_of(SECTOR);
-        used.push(piece(locator.offset.get(), len, "VHD parent locator"));
+        let (start, len) = (locator.offset.get(), u64::from(locator.length.get()));
+        if start.checked_add(len).is_none_or(|place| place > end) {
+            let reason = format!("{len} bytes are not in the file");
+            return Err(Error::malformed("VHD parent locator", start, reason));
+        }
+        used.push(piece(start, len.next_multiple_of(SECTOR), "VHD parent locator"));
     }
     let room = layout.bitmap_len() + layout.block_size;
     used.extend(
