@@ -18,6 +18,8 @@ mod hostile_mmio;
 mod hostile_msr;
 mod hypercall_page;
 mod ipi;
+mod measure;
+mod measure_children;
 mod memory;
 mod msr;
 mod msr_rules;
@@ -70,6 +72,7 @@ const TESTS: &[Test] = &[
     test("hostile-apic-mmio", Need::HyperV, 1, hostile_mmio::run),
     test("hostile", Need::Root, 1, hostile::run),
     test("hostile-children", Need::Root, 1, hostile_children::run),
+    Test { by_default: false, ..test("measure", Need::Nothing, 1, measure::run) },
     Test { by_default: false, ..test("sched", Need::Root, 1, sched::run) },
     Test { by_default: false, ..test("cr8", Need::Nothing, 1, ends::cr8_priority) },
     Test { by_default: false, ..test("triple-fault", Need::Nothing, 1, ends::triple_fault) },

@@ -1,0 +1,147 @@
+//! Costs of the hypervisor, for `cargo xtask bench`: under QEMU's `-icount` the time-stamp counter counts instructions.
+//!
+//! Runs as a child, as the parent and on a bare machine. Nothing is printed before everything is measured, because the
+//! serial port costs exits. One result a line: `bench NAME TICKS OPERATIONS`.
+
+use super::measure_children;
+use super::stimer::{AUTO, config, count, stop};
+use guests::apic;
+use guests::clock;
+use guests::cpu::{self, cli, cpuid, peek, peek32, poke32, rdmsr, rdtsc, sti, sti_hlt, wrmsr};
+use guests::hypercall::{self, with_input};
+use guests::memory::{self, PAGE};
+use guests::report::Checks;
+use guests::tables::this;
+use guests::{check, line};
+use hvdef::msr as hv;
+
+/// Of a loop.
+const ROUNDS: u64 = 10_000;
+/// Of what is waited for.
+const WAITS: u64 = 200;
+/// Vector of timers and messages.
+const VECTOR: u8 = 0x6C;
+/// A call that does not exist is the cheapest one.
+const NO_CALL: u64 = 0x7FFF;
+
+/// What was measured.
+#[derive(Default)]
+pub struct Results {
+    /// Name, ticks, and the operations that took them.
+    figures: [Option<(&'static str, u64, u64)>; 16],
+}
+
+impl Results {
+    /// Keeps a figure for the end.
+    pub fn add(&mut self, name: &'static str, ticks: u64, operations: u64) {
+        if let Some(free) = self.figures.iter_mut().find(|figure| figure.is_none()) {
+            *free = Some((name, ticks, operations));
+        }
+    }
+
+    fn print(&self) {
+        for (name, ticks, operations) in self.figures.iter().flatten() {
+            line!("bench {name} {ticks} {operations}");
+        }
+        line!("bench-end");
+    }
+}
+
+/// All of it.
+pub fn run(t: &Checks) {
+    let mut results = Results::default();
+    cli();
+    each(&mut results, "kernel_cpuid", || _ = cpuid(0, 0));
+    each(&mut results, "kernel_rdmsr", || _ = rdmsr(cpu::msr::APIC_BASE));
+    if hypercall::is_hyperv() {
+        each(&mut results, "hypercall", || _ = hypercall::call(NO_CALL, 0, 0));
+        timers(t, &mut results);
+    }
+    if hypercall::is_root() {
+        measure_children::run(t, &mut results);
+    } else if hypercall::is_hyperv() {
+        messages(t, &mut results);
+    }
+    results.print();
+}
+
+/// A loop of something.
+fn each(results: &mut Results, name: &'static str, action: impl Fn()) {
+    action();
+    let start = rdtsc();
+    (0..ROUNDS).for_each(|_| action());
+    results.add(name, rdtsc() - start, ROUNDS);
+}
+
+/// From the moment when a synthetic timer is due to the instruction after its handler: out of HLT, and while computing.
+fn timers(t: &Checks, results: &mut Results) {
+    for (name, busy) in [("timer_idle", false), ("timer_busy", true)] {
+        let late = (0..WAITS).map(|_| timer(t, busy)).sum();
+        results.add(name, late, WAITS);
+    }
+    stop(0);
+}
+
+fn timer(t: &Checks, busy: bool) -> u64 {
+    let before = this().count(VECTOR);
+    wrmsr(config(0), u64::from(VECTOR) << 4 | 1 << 12 | AUTO);
+    let due = clock::now() + clock::us(100);
+    wrmsr(count(0), due);
+    let at = tsc_of(due);
+    let end = at + 10 * clock::tsc_hz();
+    while this().count(VECTOR) == before && rdtsc() < end {
+        if busy {
+            sti();
+        } else {
+            sti_hlt();
+            cli();
+        }
+    }
+    let now = rdtsc();
+    cli();
+    check!(t, now >= at && now < end, "the timer is {} ticks late", now.wrapping_sub(at));
+    now.saturating_sub(at)
+}
+
+/// The time-stamp counter's value at a reference time.
+fn tsc_of(time: u64) -> u64 {
+    let page = clock::reference_page();
+    let (scale, offset) = (peek(page + 8), peek(page + 16));
+    ((u128::from(time.wrapping_sub(offset)) << 64) / u128::from(scale.max(1))) as u64
+}
+
+/// A message to the VMBus server in the worker and its answer: an offer of a version that it refuses.
+fn messages(t: &Checks, results: &mut Results) {
+    // Of VMBus: its SINT, its connection, the type of its messages, INITIATE_CONTACT.
+    const SINT: u64 = 2;
+    const CONNECTION: u64 = 4;
+    const CHANNEL: u64 = 1;
+    const INITIATE: u64 = 14;
+    let page = memory::pages(1);
+    memory::fill(page, PAGE, 0);
+    wrmsr(hv::SIMP, page | 1);
+    wrmsr(hv::SCONTROL, 1);
+    wrmsr(hv::SINT0 + SINT as u32, VECTOR.into());
+    let slot = page + 256 * SINT;
+    let mut input = [0; 32];
+    input[..4].copy_from_slice(&[CONNECTION, CHANNEL | 40 << 32, INITIATE, 0x7FFF_0000]);
+    let post = || {
+        let sent = with_input(hvdef::HypercallCode::POST_MESSAGE.0.into(), &input);
+        let end = rdtsc() + 10 * clock::tsc_hz();
+        while peek32(slot) == 0 && rdtsc() < end {
+            sti_hlt();
+            cli();
+        }
+        let answered = peek32(slot) == 1;
+        poke32(slot, 0);
+        wrmsr(hv::EOM, 0);
+        sent.is_success() && answered
+    };
+    if post() {
+        let start = rdtsc();
+        let answered = (0..WAITS).all(|_| post());
+        results.add("message", rdtsc() - start, WAITS);
+        check!(t, answered, "a message was not answered");
+    }
+    apic::quiet();
+}
