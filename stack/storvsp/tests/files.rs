@@ -170,9 +170,9 @@ fn runs(length: usize, skew: usize) -> Vec<(u64, usize)> {
 
 #[test]
 fn all_queues_do_what_a_vector_would() {
-    let mut runner = TestRunner::new(Config::with_cases(12));
+    let mut runner = TestRunner::new(Config::with_cases(6));
     runner
-        .run(&prop::collection::vec(step(), 1..25), |steps| {
+        .run(&prop::collection::vec(step(), 1..40), |steps| {
             let f = fixture();
             let mut model: Vec<u8> = (0..SIZE).map(|i| (i / 512 + i) as u8).collect();
             let stores = stores(&model);

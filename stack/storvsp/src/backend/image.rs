@@ -105,14 +105,15 @@ impl Mapping for ImageDisk {
     type WriteGuard = WriteTicket;
 
     fn info(&self) -> DiskInfo {
-        let sectors = self.image.sectors();
-        let block = u32::try_from(self.image.describe().block_size).unwrap_or(u32::MAX / 2 + 1);
+        let (sectors, read_only) = (self.image.sectors(), self.image.is_read_only());
+        // Formats give back whole blocks, and the file system what is within one.
+        let discard = Discard { granularity: sectors.physical, reads_zeros: true };
         DiskInfo {
             size: self.image.size(),
             logical_block: sectors.logical,
             physical_block: sectors.physical,
-            read_only: self.image.is_read_only(),
-            discard: Some(Discard { granularity: block.max(sectors.physical), reads_zeros: true }),
+            read_only,
+            discard: (!read_only).then_some(discard),
         }
     }
 

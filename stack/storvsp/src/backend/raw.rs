@@ -102,12 +102,13 @@ impl Mapping for RawDisk {
 
     fn info(&self) -> DiskInfo {
         let logical_block = self.options.logical_block;
+        let discard = Discard { granularity: logical_block.max(4096), reads_zeros: true };
         DiskInfo {
             size: self.size,
             logical_block,
             physical_block: logical_block.max(4096),
             read_only: self.options.read_only,
-            discard: Some(Discard { granularity: logical_block.max(4096), reads_zeros: true }),
+            discard: (!self.options.read_only).then_some(discard),
         }
     }
 
