@@ -302,6 +302,16 @@ proptest! {
     }
 }
 
+#[test]
+fn room_of_a_discarded_block_is_not_given_away_before_that_is_stable() {
+    for kind in [Kind::VhdDynamic, Kind::VhdxDynamic, Kind::VhdxDifferencing] {
+        let write = |at, seed| Op::Write { at, len: 8192, seed };
+        let discard = Op::Discard { at: 0, len: 1 << 20 };
+        let ops = vec![write(0, 1), Op::Flush, discard, write(1 << 20, 2), Op::Flush, write(0, 3)];
+        survives(kind, ops, 5).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
 /// After a power loss during a resize, the disk has the old size or the new, and its content.
 fn resize_survives(kind: Kind, to: usize) {
     let storage = Arc::new(MemStorage::new());

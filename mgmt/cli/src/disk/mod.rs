@@ -106,6 +106,13 @@ fn check(options: &CheckOptions, out: &mut dyn Write) -> anyhow::Result<ExitCode
 fn resize(options: &ResizeOptions, out: &mut dyn Write) -> anyhow::Result<()> {
     let disk = open(&options.file, options.format, false)?;
     let size = options.size.of(disk.size())?;
+    if size < disk.size() && !options.shrink {
+        let (size, now) = (crate::output::bytes(size), crate::output::bytes(disk.size()));
+        anyhow::bail!(
+            "{}: cutting it down from {now} to {size} loses what is beyond: say --shrink if you mean it",
+            options.file.display()
+        );
+    }
     let shrink = if options.shrink { Shrink::Allow } else { Shrink::Refuse };
     let named = |error: ::disk::Error| error.in_file(&options.file);
     disk.resize(size, shrink).map_err(named)?;

@@ -53,7 +53,7 @@ fn what_cannot_be_done_is_said_and_changes_nothing() {
     refuses(dir, "create b.vhd --size 3T", "up to 2040 GiB");
     refuses(dir, "create b.vhdx --size 1000", "not whole sectors");
     refuses(dir, "create b.vhdx", "--size");
-    refuses(dir, "resize a.vhdx 32M", "must be said explicitly");
+    refuses(dir, "resize a.vhdx 32M", "say --shrink if you mean it");
     says(dir, "resize a.vhdx 32M --shrink", "32.0 MiB");
     refuses(dir, "compact missing.vhdx", "missing.vhdx: opening: No such file");
     let files: Vec<_> =

@@ -9,9 +9,11 @@ use crate::storage::StorageExt;
 impl<F: Format> Sparse<F> {
     pub(super) fn make_zero(&self, offset: u64, len: u64) -> Result<()> {
         self.begin()?;
-        let mut state = self.write();
-        self.check(offset, len, state.table.size)?;
+        self.check(offset, len, self.read().table.size)?;
         for piece in pieces(offset, len, self.shape.block_size) {
+            // Block by block: a large range takes long, and others want to go on meanwhile.
+            let mut state = self.write();
+            self.check(offset, len, state.table.size)?;
             let whole = piece.len == state.block_len(&self.shape, piece.block);
             let hides = !self.has_parent() || state.layout.can_hide_parent();
             match whole && hides && !self.shape.fixed {
