@@ -1,15 +1,12 @@
 //! The VM's disks. They are opened once, and stay open over resets of the VM.
 
-mod image;
-
 use crate::cli::DiskOption;
 use anyhow::Context;
 use disk::OpenOptions;
-use image::Image;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
-use storvsp::backend::FileDisk;
+use storvsp::backend::{FileDisk, ImageDisk};
 use storvsp::controller::{Controller, LunError};
 use storvsp::lun::Lun;
 
@@ -19,7 +16,7 @@ pub struct Disks(Vec<OpenDisk>);
 
 #[derive(Clone)]
 struct OpenDisk {
-    disk: Arc<FileDisk<Image>>,
+    disk: Arc<FileDisk<ImageDisk>>,
     id: [u8; 16],
 }
 
@@ -49,10 +46,10 @@ fn open(option: &DiskOption) -> anyhow::Result<OpenDisk> {
         format: option.format,
         ..OpenOptions::default()
     };
-    let disk = disk::open_file(path, &how)
+    let image = ImageDisk::open(path, &how)
         .with_context(|| format!("cannot use {} as a disk", path.display()))?;
-    let id = disk.identity().unwrap_or_else(|| id_of(path));
-    Ok(OpenDisk { disk: Arc::new(FileDisk::new(Image::new(disk))), id })
+    let id = image.image().identity().unwrap_or_else(|| id_of(path));
+    Ok(OpenDisk { disk: Arc::new(FileDisk::new(image)), id })
 }
 
 /// A raw disk has no identifier of its own: its name makes one that stays.
