@@ -2,7 +2,7 @@
 
 use crate::cpu::{self, inb, outb, rdmsr, rdtsc};
 use crate::hypercall;
-use crate::memory::PAGE;
+use crate::memory::{self, PAGE};
 use core::sync::atomic::{AtomicU64, Ordering};
 use hvdef::msr as hv;
 
@@ -16,7 +16,7 @@ pub fn init() {
     if hypercall::is_hyperv() {
         TSC_HZ.store(rdmsr(hv::TSC_FREQUENCY), Ordering::Relaxed);
         APIC_HZ.store(rdmsr(hv::APIC_FREQUENCY), Ordering::Relaxed);
-        let page = rdmsr(hv::REFERENCE_TSC);
+        let page = memory::overlay(rdmsr(hv::REFERENCE_TSC));
         cpu::wrmsr(hv::REFERENCE_TSC, page | 1);
         REFERENCE.store(page & !(PAGE - 1), Ordering::Relaxed);
     } else {

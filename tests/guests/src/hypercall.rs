@@ -31,7 +31,7 @@ pub fn init() {
     HYPERV.store(found, Ordering::Relaxed);
     if found {
         wrmsr(hv::GUEST_OS_ID, GUEST_OS_ID);
-        let value = rdmsr(hv::HYPERCALL);
+        let value = crate::memory::overlay(rdmsr(hv::HYPERCALL));
         wrmsr(hv::HYPERCALL, value | 1);
         PAGE_AT.store(value & !(PAGE - 1), Ordering::Relaxed);
     }

@@ -124,6 +124,12 @@ pub fn pages(count: u64) -> u64 {
     start
 }
 
+/// The value of an overlay page's register, with a page of ours if it names none: a parent finds its pages placed, a
+/// child places them.
+pub fn overlay(value: u64) -> u64 {
+    if value & !(PAGE - 1) == 0 { pages(1) | value } else { value }
+}
+
 /// What the memory map says of an address.
 pub fn kind_of(address: u64) -> Option<Kind> {
     map().iter().find(|region| region.contains(address)).map(|region| region.kind)
