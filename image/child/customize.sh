@@ -16,7 +16,7 @@ Description=Report to the test
 ConditionKernelCommandLine=zemin.report
 After=multi-user.target
 [Service]
-Type=oneshot
+Type=exec
 ExecStart=/usr/local/sbin/zemin-report
 StandardOutput=file:/dev/ttyS0
 UNIT

@@ -10,6 +10,7 @@ mod machine;
 mod many;
 mod tiny;
 mod work;
+mod worker;
 
 use system_tests::Tests;
 
@@ -18,6 +19,7 @@ pub fn tests() -> Tests {
     let mut tests = Tests::of("children");
     boot::add(&mut tests);
     work::add(&mut tests);
+    worker::add(&mut tests);
     ioctls::add(&mut tests);
     cycles::add(&mut tests);
     debian::add(&mut tests);

@@ -112,7 +112,7 @@ fn boots_again(parent: &mut Running) -> Result<()> {
     let command = guest.command("").replace("--on-reset exit", "--on-reset reboot");
     let output = "/tmp/again";
     let script = format!(
-        "{command} > {output} & until [ $(grep -c restarting {output}) -ge 3 ]; do sleep 0.2; done; kill $!; wait $!"
+        ": > {output}; {command} >> {output} & until [ $(grep -c restarting {output}) -ge 3 ]; do sleep 0.2; done; kill $!; wait $!"
     );
     let output = parent.shell_within(&script, 3 * BOOT)?;
     ensure!(output.status == 128 + 15, "{output:?}");

@@ -113,7 +113,7 @@ fn started(parent: &mut Running, count: u32) -> Result<()> {
 fn until_idle(parent: &mut Running, command: &str) -> Result<()> {
     let output = "/tmp/output";
     let script = format!(
-        "{command} > {output} 2>&1 & until grep -q '^idle' {output}; do kill -0 $! || break; sleep 0.05; done; \
+        ": > {output}; {command} >> {output} 2>&1 & until grep -q '^idle' {output}; do kill -0 $! || break; sleep 0.05; done; \
          kill -9 $!; wait $!; cat {output}"
     );
     let output = parent.shell_within(&script, LIMIT)?;

@@ -81,6 +81,11 @@ pub fn parent(lps: u32, memory_mib: u32) -> Result<Machine> {
 }
 
 fn initrd() -> Result<PathBuf> {
+    Ok(initramfs()?.shell().write(scratch()?.join("children.cpio"))?)
+}
+
+/// What every parent here has, without the shell at the end.
+pub fn initramfs() -> Result<Initramfs> {
     let children = directory()?;
     let mut image = with_programs(Initramfs::new(), &["vmwp", "zm"])?;
     for program in ["load", "mshv-ioctls-tests"] {
@@ -94,8 +99,7 @@ fn initrd() -> Result<PathBuf> {
     }
     let image = image.file("children/tiny", super::tiny::image(), 0o644);
     let image = image.file("children/guest.cpio", read(&guest()?)?, 0o644);
-    let image = image.script("mount -t debugfs debug /sys/kernel/debug").shell();
-    Ok(image.write(scratch()?.join("children.cpio"))?)
+    Ok(image.script("mount -t debugfs debug /sys/kernel/debug"))
 }
 
 /// What all guests boot into.
