@@ -1,6 +1,7 @@
 //! What the user may say. The doc comments are the help texts.
 
 use crate::disk::args::DiskCommand;
+use crate::vm::args::VmCommand;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use zemindef::log::Level;
@@ -29,6 +30,14 @@ pub enum Command {
     Hv {
         #[command(subcommand)]
         command: HvCommand,
+    },
+
+    /// Create, start, stop and list virtual machines, and use their consoles
+    ///
+    /// Needs root in the parent. A VM is a definition file and, while it runs, one worker process (vmwp).
+    Vm {
+        #[command(subcommand)]
+        command: VmCommand,
     },
 
     /// Make, check, resize, compact and convert disk images: VHDX, VHD, raw

@@ -4,6 +4,7 @@
 //! args       what the user may say
 //!   ├─ hv        look into the hypervisor: status, log, counters
 //!   │    └─ mshv_hvcall   the one way there: a hypercall through /dev/mshv
+//!   ├─ vm        virtual machines by name: create, start, stop, list, console
 //!   ├─ disk      make, check, resize, compact and convert disk images
 //!   └─ doctor    why the hypervisor runs, or does not
 //! output     tables, units and text from elsewhere, for people
@@ -19,6 +20,7 @@ mod doctor;
 mod hv;
 mod mshv_hvcall;
 mod output;
+mod vm;
 
 use args::{Args, Command, HvCommand};
 use clap::{CommandFactory, Parser};
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
 fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Hv { command } => run_hv(command, out)?,
+        Command::Vm { command } => vm::run(command, out)?,
         Command::Disk { command } => return disk::run(command, out),
         Command::Doctor { json } => {
             let report = doctor::examine();
