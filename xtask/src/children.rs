@@ -1,7 +1,8 @@
 //! What the tests of child partitions put into their parents, into `out/children/`:
 //!
 //! * `kernels/{stable,backports}/`: Debian's cloud kernels, untouched: `vmlinuz`, `release`, `modules/`;
-//! * `debian.img`: an ext4 file system that holds a whole Debian on `debian.vhdx`, and its kernel and initrd;
+//! * `debian.img`: an ext4 file system that holds a whole Debian on `debian.vhdx`, and its kernel and initrd
+//!   (which also lie in `out/images/` as they are);
 //! * `load`: work for guests (`tests/load`);
 //! * `mshv-ioctls-tests`: the tests of the published crate `mshv-ioctls`, as it is in `Cargo.lock`.
 //!
@@ -30,7 +31,9 @@ pub fn build(context: &Context, toolbox: &Toolbox) -> Result<()> {
     let directory = context.out.join("children");
     fs::create_dir_all(&directory)?;
     link(&kernels(context)?, &directory.join("kernels"))?;
-    link(&debian(context, toolbox)?.join("debian.img"), &directory.join("debian.img"))?;
+    let debian = debian(context, toolbox)?;
+    link(&debian.join("debian.img"), &directory.join("debian.img"))?;
+    link(&debian.join("images"), &context.out.join("images"))?;
     let step = Step::begin(context, "children", "building the children's programs")?;
     step.run(cargo(context, toolbox).args(["build", "--release", "--package", "load"]))?;
     let load = Workspace::read(context)?.target.join(HOST).join("release/load");
@@ -101,11 +104,11 @@ const STORE_SIZE: &str = "4G";
 fn debian(context: &Context, toolbox: &Toolbox) -> Result<PathBuf> {
     let packages = package_list(&context.file("image/child/packages"))?;
     let script = read(&context.file("image/child/customize.sh"))?;
-    let key = Key::new(1).text(RELEASE).text(&packages.join(" ")).text(&script);
+    let key = Key::new(2).text(RELEASE).text(&packages.join(" ")).text(&script);
     context.cache.entry("child-debian", &key, |partial| {
         need_space(partial, 4000, "making a child's Debian")?;
         let step = Step::begin(context, "child-debian", "making a child's Debian")?;
-        let (archive, store) = (partial.join("root.tar"), partial.join("store"));
+        let (archive, store) = (partial.join("root.tar"), partial.join("images"));
         let bootstrap = Bootstrap::new(Variant::Apt, &packages).customize(script);
         bootstrap.run(context, &step, &archive)?;
         fs::create_dir(&store)?;
@@ -121,7 +124,6 @@ fn debian(context: &Context, toolbox: &Toolbox) -> Result<PathBuf> {
         fs::remove_file(&raw)?;
         let result = partial.join("debian.img");
         step.run(make_file_system(toolbox, &result, STORE_SIZE).arg("-d").arg(&store))?;
-        remove_tree(&store)?;
         step.done();
         Ok(())
     })

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -31,7 +32,7 @@ pub struct Options {
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     lps: u32,
     /// RAM, for example 2G or 1536M
-    #[arg(long, default_value = "2G", value_parser = memory)]
+    #[arg(long, default_value = "3G", value_parser = memory)]
     memory: u32,
     /// Controller of the parent's disk
     #[arg(long, value_enum, default_value_t = DiskKind::Virtio)]
@@ -42,6 +43,9 @@ pub struct Options {
     /// The same kernel straight on the emulated machine, without Zemin
     #[arg(long)]
     bare: bool,
+    /// Without the Debian child that otherwise starts with the parent
+    #[arg(long)]
+    no_child: bool,
     /// LPs without x2APIC
     #[arg(long)]
     xapic: bool,
@@ -111,6 +115,13 @@ fn words(artefacts: &Artefacts, options: &Options, port: Option<u16>) -> Result<
     if let Some(port) = port {
         machine = machine.forward_ssh(port);
     }
+    if let Some(images) = images(artefacts, options) {
+        let keep = if options.persist { "off" } else { "on" };
+        let drive =
+            format!("if=none,id=images,format=raw,snapshot={keep},file={}", images.display());
+        let device = "virtio-blk-pci,drive=images,serial=zemin-images";
+        machine = machine.parent_args("zemin.example").extra(["-drive", &drive, "-device", device]);
+    }
     machine = machine.extra(["-serial", "mon:stdio"]);
     if options.gdb {
         machine = machine.extra(["-gdb", "tcp:127.0.0.1:1234"]);
@@ -118,11 +129,22 @@ fn words(artefacts: &Artefacts, options: &Options, port: Option<u16>) -> Result<
     Ok(machine.extra(options.qemu.iter().cloned()).command(artefacts)?)
 }
 
+/// The disk with the child's image, if there is to be a child.
+fn images(artefacts: &Artefacts, options: &Options) -> Option<PathBuf> {
+    let images = artefacts.out.join("children/debian.img");
+    (!options.bare && !options.no_child && images.exists()).then_some(images)
+}
+
 fn hint(options: &Options, port: Option<u16>) {
     eprintln!(
         "The console is this terminal: Ctrl-A X ends the machine, Ctrl-A C is QEMU's monitor."
     );
     eprintln!("The parent logs root in by itself; this is a development image.");
+    if !options.bare && !options.no_child {
+        eprintln!(
+            "A Debian child starts with it: `zm vm list`, `zm vm console debian` (Ctrl-] leaves)."
+        );
+    }
     if let (Some(port), false) = (port, matches!(options.nic, NicKind::None)) {
         eprintln!("With your ssh key: ssh -p {port} -o StrictHostKeyChecking=no root@127.0.0.1");
     }
