@@ -269,8 +269,11 @@ impl<M: Mapping> Queue for UringQueue<M> {
     fn completed(&mut self) -> Option<Completed> {
         if self.done.is_empty() {
             self.take_completions();
-            // Some of it may have to go on.
-            self.kick();
+            // What has to go on may be done at once, and then rings no bell: so look again.
+            while self.is_dirty {
+                self.start();
+                self.take_completions();
+            }
         }
         if let Some(completed) = self.done.pop_front() {
             return Some(completed);
