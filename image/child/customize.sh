@@ -18,22 +18,22 @@ After=multi-user.target
 [Service]
 Type=exec
 ExecStart=/usr/local/sbin/zemin-report
-StandardOutput=file:/dev/ttyS0
 UNIT
 cat > "$root/usr/local/sbin/zemin-report" <<'REPORT'
 #!/bin/sh
+# Opened anew for each line: the terminal is hung up when a login begins on it.
+say() { echo "report $*" > /dev/ttyS0; }
 systemctl is-system-running --wait
-echo "report failed $(systemctl --failed --no-legend --plain | wc -l)"
-systemctl --failed --no-legend --plain
-echo "report root $(findmnt -n -o SOURCE,FSTYPE /)"
-echo "report driver $(basename "$(readlink /sys/block/sda/device/../../../driver)")"
-echo "report state $(systemctl is-system-running)"
+say "state $(systemctl is-system-running)"
+say "failed $(systemctl --failed --no-legend --plain | wc -l)" $(systemctl --failed --no-legend --plain)
+say "root $(findmnt -n -o SOURCE,FSTYPE /)"
+say "driver $(basename "$(readlink /sys/block/sda/device/../../../driver)")"
 dd if=/dev/urandom of=/root/data bs=1M count=16 2> /dev/null
 sync
 one=$(md5sum < /root/data)
 echo 3 > /proc/sys/vm/drop_caches
-[ "$one" = "$(md5sum < /root/data)" ] && echo "report data right"
-echo "report end"
+[ "$one" = "$(md5sum < /root/data)" ] && say "data right"
+say "end"
 systemctl poweroff
 REPORT
 chmod 755 "$root/usr/local/sbin/zemin-report"
