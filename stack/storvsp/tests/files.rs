@@ -5,6 +5,7 @@ use proptest::test_runner::{Config, TestRunner};
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use storvsp::backend::direct::Alignment;
 use storvsp::backend::raw::RawOptions;
 use storvsp::backend::{Extent, FileDisk, FileRef, ImageDisk, Mapping, Place, RawDisk};
@@ -24,7 +25,7 @@ struct Fixture {
 fn fixture() -> Fixture {
     let ram = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 4 << 20)]).unwrap();
     let memory = GuestMemory::new(&ram);
-    Fixture { ram, memory, wake: EventFd::new(0).unwrap() }
+    Fixture { ram, memory, wake: EventFd::new(libc::EFD_NONBLOCK).unwrap() }
 }
 
 impl Fixture {
@@ -40,14 +41,18 @@ impl Fixture {
         Request { tag: 5, operation, offset, length, buffer }
     }
 
-    /// Waits as a channel's thread does.
+    /// Waits as a channel's thread does: it looks only when it is woken.
     fn finish(&self, queue: &mut dyn Queue) -> Completed {
         queue.kick();
         loop {
-            match queue.completed() {
-                Some(completed) => return completed,
-                None => self.wake.read().unwrap(),
-            };
+            if let Some(completed) = queue.completed() {
+                return completed;
+            }
+            let end = Instant::now() + Duration::from_secs(30);
+            while self.wake.read().is_err() {
+                assert!(Instant::now() < end, "nobody was woken");
+                std::thread::sleep(Duration::from_micros(20));
+            }
             queue.kick();
         }
     }
@@ -95,7 +100,7 @@ fn raw(content: &[u8], direct: bool, uring: bool) -> Store {
 }
 
 /// An image with the same content, half of which is in its parent.
-fn image(name: &str, content: &[u8], uring: bool) -> Store {
+fn image(name: &str, content: &[u8], direct: bool, uring: bool) -> Store {
     Store::new(name, |path| {
         let parent = path.with_file_name(format!("parent-{name}"));
         let size = Some(content.len() as u64);
@@ -110,7 +115,7 @@ fn image(name: &str, content: &[u8], uring: bool) -> Store {
         let options = disk::CreateOptions { parent: Some(parent), ..Default::default() };
         disk::create_file(path, &options).unwrap();
         write(path, second, first.len());
-        file_disk(ImageDisk::open(path, &disk::OpenOptions::default()).unwrap(), uring)
+        file_disk(ImageDisk::open(path, &disk::OpenOptions::default(), direct).unwrap(), uring)
     })
 }
 
@@ -120,7 +125,10 @@ fn stores(content: &[u8]) -> Vec<Store> {
     let mut stores: Vec<_> =
         both.iter().flat_map(|uring| both.map(|direct| raw(content, direct, *uring))).collect();
     for name in ["disk.vhdx", "disk.vhd"] {
-        stores.extend(both.map(|uring| image(name, content, uring)));
+        stores.extend(
+            [(false, true), (true, true), (true, false)]
+                .map(|(direct, uring)| image(name, content, direct, uring)),
+        );
     }
     stores
 }
@@ -296,6 +304,18 @@ fn many_requests_at_once_all_come_back() {
         assert!(tags.into_iter().eq(0..64));
         for page in 0..64u64 {
             assert_eq!(f.ram.read_obj::<u8>(GuestAddress(page * 4096 + 4095)).unwrap(), page as u8);
+        }
+    }
+}
+
+#[test]
+fn writes_through_wake_whoever_waits_for_them() {
+    for store in stores(&[0; SIZE]) {
+        let f = fixture();
+        let mut queue = store.disk.open_queue(8, &f.wake).unwrap();
+        for at in 0..40u64 {
+            let write = f.request(Operation::Write { fua: true }, at * 512, 512, &[(0, 512)]);
+            f.run(&mut *queue, write).unwrap();
         }
     }
 }

@@ -128,7 +128,7 @@ fn commands_cost_no_allocation() {
     let path = directory.path().join("disk.vhdx");
     let options = disk::CreateOptions { size: Some(1 << 20), ..Default::default() };
     disk::create_file(&path, &options).unwrap();
-    let image = ImageDisk::open(&path, &disk::OpenOptions::default()).unwrap();
+    let image = ImageDisk::open(&path, &disk::OpenOptions::default(), true).unwrap();
     image.image().write_at(0, &[1; 1 << 20]).unwrap();
     let disks: [Arc<dyn Disk>; 3] = [
         Arc::new(MemoryDisk::new(vec![1; 1 << 20], 512)),

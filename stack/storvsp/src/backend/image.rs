@@ -25,19 +25,19 @@ pub struct ImageDisk {
 }
 
 impl ImageDisk {
-    /// Opens an image and its parents.
+    /// Opens an image and its parents. With `direct` data goes past the page cache, where file and format allow it.
     ///
     /// # Errors
     ///
     /// What is wrong where, with the file's name.
-    pub fn open(path: &Path, options: &disk::OpenOptions) -> disk::Result<Self> {
-        Ok(Self::new(disk::open_file(path, options)?))
+    pub fn open(path: &Path, options: &disk::OpenOptions, direct: bool) -> disk::Result<Self> {
+        Ok(Self::new(disk::open_file(path, options)?, direct))
     }
 
     /// Of an image that is open already.
-    pub fn new(image: Box<dyn disk::Disk>) -> Self {
+    pub fn new(image: Box<dyn disk::Disk>, direct: bool) -> Self {
         // A VHD has metadata and data in one page: past the page cache one would be lost for the other.
-        let can_be_direct = image.describe().format != "vhd";
+        let can_be_direct = direct && image.describe().format != "vhd";
         let files = (0..).map_while(|number| Some((number, image.file(number)?.as_fd())));
         let direct = files.map(|(number, fd)| {
             let is_read_only = number > 0 || image.is_read_only();

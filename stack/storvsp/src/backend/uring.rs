@@ -144,18 +144,18 @@ impl<M: Mapping> UringQueue<M> {
         }
     }
 
-    /// Tells the kernel, and waits for `wanted` completions.
-    fn enter(&self, wanted: usize) {
+    /// Tells the kernel, and waits for `wanted` completions; whether it took everything.
+    fn enter(&self, wanted: usize) -> bool {
         loop {
             match self.ring.submitter().submit_and_wait(wanted) {
-                Ok(_) => return,
+                Ok(_) => return true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Too many completions wait: they are taken before the next try.
-                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => return,
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => return false,
                 Err(error) => {
                     tracing::error!(%error, "io_uring refuses to work");
                     std::thread::sleep(std::time::Duration::from_millis(10));
-                    return;
+                    return false;
                 }
             }
         }
@@ -244,9 +244,8 @@ impl<M: Mapping> UringQueue<M> {
 
     /// Tells the kernel of everything new. Completions that come at once ring no bell.
     fn start(&mut self) {
-        self.is_dirty = false;
         self.ring.completion().disable_eventfd();
-        self.enter(0);
+        self.is_dirty = !self.enter(0);
         self.ring.completion().enable_eventfd();
     }
 }
