@@ -190,7 +190,8 @@ impl Running {
         let deadline = Instant::now() + limit::scaled(limit);
         loop {
             if let Some(status) = self.child.try_wait().map_err(Error::io("waiting for QEMU"))? {
-                // Its last event may still be on its way to us.
+                // Its last words and its last event may still be on their way to us.
+                let _ = self.console.wait::<()>(Duration::from_secs(30), |_| None);
                 let _ = self.qmp.wait_event(
                     "no such event: until the connection closes",
                     Duration::from_secs(5),
