@@ -1,0 +1,95 @@
+/*
+ * Runs a worker in the parent and tells, when it has ended, what can be seen of its guest from there.
+ *
+ * `stopwatch NAME MIB COMMAND...`: lines of the command's output go through at the end. Its line `bench-init` says that
+ * the guest's init has begun: then the clock stops, and the worker's memory beyond the guest's MIB is read. Results
+ * are lines as of the guest: `bench NAME_start TICKS 1`, `bench NAME_resident BYTES 1`, `bench NAME_taken BYTES 1` (what
+ * the parent has less, guest's memory not counted), `bench NAME_status STATUS 1`.
+ */
+#define _GNU_SOURCE
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+/* Resident bytes of a process: those in the one big mapping that is its guest's memory, and all others. */
+static void resident(pid_t pid, uint64_t guest, uint64_t *guests, uint64_t *others)
+{
+    char path[64], line[512];
+    unsigned long from, to, kib;
+    int is_guest = 0;
+    *guests = *others = 0;
+    snprintf(path, sizeof path, "/proc/%d/smaps", pid);
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof line, file)) {
+        if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+            is_guest = to - from >= guest / 2;
+        else if (sscanf(line, "Rss: %lu kB", &kib) == 1)
+            *(is_guest ? guests : others) += (uint64_t)kib << 10;
+    }
+    if (file)
+        fclose(file);
+}
+
+/* Bytes that nobody uses. */
+static uint64_t available(void)
+{
+    char line[256];
+    unsigned long kib = 0;
+    FILE *file = fopen("/proc/meminfo", "r");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "MemFree: %lu kB", &kib) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return (uint64_t)kib << 10;
+}
+
+static char output[1 << 16];
+
+int main(int argc, char **argv)
+{
+    int ends[2], status = 0;
+    uint64_t guest, before, ticks = 0, guests = 0, others = 0;
+    int64_t taken = 0;
+    size_t used = 0;
+    if (argc < 4 || pipe(ends))
+        return 2;
+    guest = strtoull(argv[2], NULL, 10) << 20;
+    before = available();
+    uint64_t start = __rdtsc();
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(ends[1], 1);
+        close(ends[0]);
+        close(ends[1]);
+        execvp(argv[3], argv + 3);
+        _exit(127);
+    }
+    close(ends[1]);
+    for (;;) {
+        ssize_t got = read(ends[0], output + used, sizeof output - 1 - used);
+        uint64_t now = __rdtsc();
+        if (got <= 0)
+            break;
+        used += got;
+        if (!ticks && strstr(output, "bench-init")) {
+            ticks = now - start;
+            resident(pid, guest, &guests, &others);
+            taken = before - available() - guests;
+        }
+    }
+    waitpid(pid, &status, 0);
+    fputs(output, stdout);
+    if (ticks) {
+        printf("bench %s_start %llu 1\n", argv[1], (unsigned long long)ticks);
+        printf("bench %s_resident %llu 1\n", argv[1], (unsigned long long)others);
+        printf("bench %s_taken %lld 1\n", argv[1], (long long)taken);
+    }
+    printf("bench %s_status %d 1\n", argv[1], WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+    fflush(stdout);
+    return 0;
+}

@@ -1,0 +1,72 @@
+//! The machines that are measured, each from power-on to its end.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use harness::{Artefacts, Machine, Nic, Parent};
+
+use super::figures::Figures;
+use super::guests::{Guests, LINUX_MIB};
+use crate::context::Context;
+use crate::step::Step;
+
+/// Wall time that one run may take on the slowest host.
+const LIMIT: Duration = Duration::from_secs(1800);
+/// RAM of the machine whose parent has children, as that of the peers.
+const PARENT_MIB: u32 = 3584;
+/// Lets the test kernel end the emulator.
+const EXIT: &str = "exit_port=0xf4";
+const EXIT_DEVICE: [&str; 2] = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"];
+
+/// A machine whose time counts instructions. Without x2APIC, whose timer does not work there.
+fn machine(name: &str) -> Machine {
+    Machine::new().name(name).icount(true).xapic(true).nic(Nic::None)
+}
+
+/// The root kernel with the measured program, on the bare machine or as Zemin's parent.
+pub fn parent(context: &Context, guests: &Guests, bare: bool) -> Result<Figures> {
+    let (name, title) = if bare {
+        ("bench-bare", "measuring the bare machine")
+    } else {
+        ("bench-zemin", "measuring the parent")
+    };
+    let machine = machine(name).bare(bare).initrd(&guests.measured);
+    run(context, name, title, machine.parent_args("quiet nokaslr"))
+}
+
+/// Debian's cloud kernel and the test kernel on bare machines: what a child is compared with.
+pub fn metal(context: &Context, artefacts: &Artefacts, guests: &Guests) -> Result<Figures> {
+    let linux = machine("bench-metal").bare(true).memory_mib(LINUX_MIB);
+    let linux = linux.kernel(&guests.cloud_kernel).initrd(&guests.measured);
+    let linux = linux.parent_args("quiet");
+    let figures = run(context, "bench-metal", "measuring the children's kernel", linux)?;
+    let kernel = test_kernel("bench-metal-kernel", artefacts.guests.join("guest.elf")).bare(true);
+    let kernel = kernel.extra(EXIT_DEVICE);
+    let kernel = run(context, "bench-metal-kernel", "measuring the test kernel", kernel)?;
+    Ok(figures.and(&kernel))
+}
+
+/// Children, by their own accounts and the parent's; then what the test kernel sees in the parent's place.
+pub fn children(context: &Context, artefacts: &Artefacts, guests: &Guests) -> Result<Figures> {
+    let parent = machine("bench-children").memory_mib(PARENT_MIB).initrd(&guests.parent);
+    let parent = parent.parent_args("quiet nokaslr");
+    let figures = run(context, "bench-children", "measuring children", parent)?;
+    let kernel = test_kernel("bench-parent-kernel", artefacts.guests.join("guest"));
+    let kernel = run(context, "bench-parent-kernel", "measuring switches", kernel)?;
+    Ok(figures.and(&kernel))
+}
+
+fn test_kernel(name: &str, kernel: PathBuf) -> Machine {
+    let machine = machine(name).memory_mib(512).parent(Parent::KernelOnly).kernel(kernel);
+    machine.parent_args("test=measure").parent_args(EXIT)
+}
+
+fn run(context: &Context, name: &str, title: &str, machine: Machine) -> Result<Figures> {
+    let step = Step::begin(context, name, title)?;
+    let mut machine = machine.boot()?;
+    machine.wait_exit(LIMIT).context("the machine does not power off")?;
+    let figures = Figures::parse(&machine.console());
+    step.done();
+    figures.with_context(|| format!("see {}", machine.logs().display()))
+}
