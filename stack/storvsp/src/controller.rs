@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 use vmbus::bus::Device;
+use vmbus::quiet::Quiet;
 use vmbus::server::OfferParams;
 use vmbusdef::Guid;
 use vmbusdef::guid::class;
@@ -111,6 +112,7 @@ pub struct Controller {
     /// Of channels that have been closed.
     past: Mutex<Counts>,
     pub(crate) recorder: Recorder,
+    pub(crate) quiet: Quiet,
 }
 
 /// What the controller keeps of a channel's thread.
@@ -130,8 +132,16 @@ impl Controller {
         // More would be more runs of memory than a system call takes.
         config.limits.transfer_max = config.limits.transfer_max.min(TRANSFER_MAX);
         let (luns, wakers, past) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let recorder = Recorder::default();
-        Arc::new(Self { config, luns, generation: AtomicU64::new(1), wakers, past, recorder })
+        let (recorder, quiet) = (Recorder::default(), Quiet::default());
+        Arc::new(Self {
+            config,
+            luns,
+            generation: AtomicU64::new(1),
+            wakers,
+            past,
+            recorder,
+            quiet,
+        })
     }
 
     /// What the guest is offered. `instance` is the same at every start of the VM; of an IDE controller, bytes 4 and 5

@@ -121,7 +121,10 @@ impl Worker {
     pub(crate) fn run(mut self) {
         if let Err(error) = self.serve() {
             // Nothing in the ring can be believed any more. The guest may close the channel and open it anew.
-            tracing::warn!(subchannel = self.subchannel, %error, "a ring is unusable: the channel stops");
+            if let Some(unsaid) = self.controller.quiet.ask() {
+                let subchannel = self.subchannel;
+                tracing::warn!(subchannel, %error, unsaid, "a ring is unusable: the channel stops");
+            }
             while !self.is_stopped() {
                 self.look_for_luns();
                 self.sleep();

@@ -1,6 +1,7 @@
 //! An open channel, as its device holds it: both rings, the interrupt to the guest, the doorbell from it.
 
 use crate::packet::Received;
+use crate::quiet::Quiet;
 use crate::ring::{Incoming, Outgoing, Packet, RingError};
 use crate::transport::Transport;
 use hvdef::VpIndex;
@@ -17,11 +18,13 @@ pub struct Interrupt {
     /// Held while signalling: after a change nothing goes to the old VP any more.
     vp: Mutex<Option<VpIndex>>,
     raised: AtomicU64,
+    quiet: Quiet,
 }
 
 impl Interrupt {
     pub(crate) fn new(transport: Arc<dyn Transport>, flag: u16, vp: Option<u32>) -> Self {
-        Self { transport, flag, vp: Mutex::new(vp.map(VpIndex)), raised: AtomicU64::new(0) }
+        let (vp, raised) = (Mutex::new(vp.map(VpIndex)), AtomicU64::new(0));
+        Self { transport, flag, vp, raised, quiet: Quiet::default() }
     }
 
     /// From now on another VP, or none.
@@ -34,8 +37,10 @@ impl Interrupt {
         let vp = self.vp.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(vp) = *vp else { return };
         self.raised.fetch_add(1, Ordering::Relaxed);
-        if let Err(error) = self.transport.signal_event(vp, SINT, self.flag) {
-            tracing::warn!(?vp, flag = self.flag, %error, "cannot signal the guest");
+        if let Err(error) = self.transport.signal_event(vp, SINT, self.flag)
+            && let Some(unsaid) = self.quiet.ask()
+        {
+            tracing::warn!(?vp, flag = self.flag, %error, unsaid, "cannot signal the guest");
         }
     }
 

@@ -19,6 +19,7 @@ pub mod bus;
 pub mod channel;
 pub mod memory;
 pub mod packet;
+pub mod quiet;
 pub mod ring;
 pub mod server;
 #[cfg(any(test, feature = "testing"))]

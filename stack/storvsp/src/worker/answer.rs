@@ -50,7 +50,10 @@ impl Worker {
         let verdict = match (result, next) {
             (Err(error), _) => {
                 slot.more.clear();
-                tracing::warn!(lun = number, operation = ?request.operation, offset = request.offset, %error, "a disk fails");
+                if let Some(unsaid) = self.controller.quiet.ask() {
+                    let (operation, offset) = (&request.operation, request.offset);
+                    tracing::warn!(lun = number, ?operation, offset, %error, unsaid, "a disk fails");
+                }
                 Verdict::Check(Sense::of_error(&error, &request.operation))
             }
             (Ok(()), Some(io)) => self.go_on(request.tag, io),

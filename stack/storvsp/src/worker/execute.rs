@@ -32,6 +32,8 @@ impl Worker {
     pub(super) fn execute(&mut self, index: u32, has_memory: bool) {
         let Some(slot) = self.slots.get_mut(index) else { return };
         let Ok(srb) = Srb::read_from_bytes(&slot.packet.body) else { return };
+        // Whatever an earlier command left.
+        slot.more.clear();
         slot.stations = self.controller.recorder.is_on().then(|| Stations {
             channel: self.subchannel,
             lun: srb.lun,

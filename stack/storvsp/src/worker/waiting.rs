@@ -12,7 +12,9 @@ impl Worker {
         if !is_kept || !matches!(completed.result, Err(IoError::NoSpace)) {
             return Some(completed);
         }
-        tracing::warn!(lun = number, "a store has no space left: a command waits");
+        if let Some(unsaid) = self.controller.quiet.ask() {
+            tracing::warn!(lun = number, unsaid, "a store has no space left: a command waits");
+        }
         self.waiting.push((number, completed.request));
         self.count_waiting();
         None

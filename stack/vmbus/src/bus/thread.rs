@@ -3,6 +3,7 @@
 use super::{Device, OpenedChannel, Shared, SharedGpadls, Subchannels, lock};
 use crate::channel::{Channel, Interrupt};
 use crate::memory::GuestMemory;
+use crate::quiet::Quiet;
 use crate::ring::{Incoming, Outgoing};
 use crate::server::{
     Action, AddDeviceError, ChannelMessage, Config, DeviceId, Gpadl, OfferParams, OpenRequest,
@@ -64,6 +65,7 @@ pub(super) struct Thread {
     unsent: VecDeque<(VpIndex, Message)>,
     /// Who waits for a device to be gone.
     removals: BTreeMap<DeviceId, Sender<()>>,
+    quiet: Quiet,
 }
 
 impl Thread {
@@ -86,6 +88,7 @@ impl Thread {
             gpadls: BTreeMap::new(),
             unsent: VecDeque::new(),
             removals: BTreeMap::new(),
+            quiet: Quiet::default(),
         }
     }
 
@@ -145,8 +148,10 @@ impl Thread {
                 Action::Open(request) => {
                     let relid = request.relid;
                     let opened = self.open(request);
-                    if let Err(error) = &opened {
-                        tracing::warn!(relid, error, "a channel cannot be opened");
+                    if let Err(error) = &opened
+                        && let Some(unsaid) = self.quiet.ask()
+                    {
+                        tracing::warn!(relid, error, unsaid, "a channel cannot be opened");
                     }
                     self.server.opened(relid, opened.is_ok());
                 }
@@ -240,7 +245,9 @@ impl Thread {
             match self.transport.post_message(*vp, SINT, message) {
                 Err(PostError::Busy) => break,
                 Err(PostError::Failed(error)) => {
-                    tracing::warn!(?vp, %error, "a channel message is lost");
+                    if let Some(unsaid) = self.quiet.ask() {
+                        tracing::warn!(?vp, %error, unsaid, "a channel message is lost");
+                    }
                 }
                 Ok(()) => {}
             }
