@@ -21,8 +21,8 @@ const ROUNDS: u64 = 10_000;
 const WAITS: u64 = 200;
 /// Vector of timers and messages.
 const VECTOR: u8 = 0x6C;
-/// A call that does not exist is the cheapest one.
-const NO_CALL: u64 = 0x7FFF;
+/// A call that the hypervisor does not have (HvCallSwitchVirtualAddressSpace) is the cheapest one.
+const NO_CALL: u64 = 0x0001;
 
 /// What was measured.
 #[derive(Default)]
