@@ -40,18 +40,34 @@ pub struct Cli {
     pub memory: u64,
 
     /// Disk on the synthetic SCSI controller; give it once for each, in the order of their LUNs. The name tells the
-    /// format (.vhdx, .vhd, .img, .raw, .iso); behind commas: ro for reading only, format=vhdx, vhd or raw
-    #[arg(long, value_name = "FILE[,ro][,format=NAME]", value_parser = parse_disk)]
+    /// format (.vhdx, .vhd, .img, .raw, .iso); behind commas: ro for reading only, cached to go through the page cache, format=vhdx, vhd or raw
+    #[arg(long, value_name = "FILE[,ro][,cached][,format=NAME]", value_parser = parse_disk)]
     pub disk: Vec<DiskOption>,
 
     /// Virtual processors, 1 to 64
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub cpus: u32,
 
+    /// Weight among the VMs that want processors at the same time, 1 to 10000; the VM's, whatever its number of VPs
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub weight: u32,
+
+    /// What each VP gets of a processor whenever it wants it, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=95))]
+    pub reserve: u32,
+
+    /// What each VP gets of a processor at most, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub limit: u32,
+
     /// Where the first serial port goes: stdio, pipe:PATH (FIFOs PATH.in and PATH.out), socket:PATH (Unix socket
     /// that is listened on) or none
     #[arg(long, value_name = "KIND", default_value = "stdio", value_parser = parse_console)]
     pub console: ConsoleKind,
+
+    /// Unix socket to listen on for those who look into the VM (`zm trace`)
+    #[arg(long, value_name = "PATH", value_parser = socket_path)]
+    pub control: Option<PathBuf>,
 
     /// Take the guest's memory from the system's pool of 2 MiB pages
     #[arg(long)]
@@ -79,12 +95,14 @@ pub struct Cli {
 }
 
 /// A disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DiskOption {
     /// Its image.
     pub path: PathBuf,
     /// The guest cannot write it.
     pub read_only: bool,
+    /// Its data goes through the page cache of the parent.
+    pub cached: bool,
     /// The image's format, if not by its name.
     pub format: Option<Format>,
 }
@@ -122,13 +140,14 @@ pub enum ConsoleKind {
 
 /// What follows the path is taken from the end, so that a path may have commas of its own.
 fn parse_disk(text: &str) -> Result<DiskOption, String> {
-    let (mut path, mut read_only, mut format) = (text, false, None);
+    let (mut path, mut option) = (text, DiskOption::default());
     while let Some((before, word)) = path.rsplit_once(',') {
         match word {
-            "ro" => read_only = true,
-            "format=raw" => format = Some(Format::Raw),
-            "format=vhd" => format = Some(Format::Vhd),
-            "format=vhdx" => format = Some(Format::Vhdx),
+            "ro" => option.read_only = true,
+            "cached" => option.cached = true,
+            "format=raw" => option.format = Some(Format::Raw),
+            "format=vhd" => option.format = Some(Format::Vhd),
+            "format=vhdx" => option.format = Some(Format::Vhdx),
             word if word.starts_with("format=") => {
                 return Err("formats are raw, vhd and vhdx".into());
             }
@@ -139,7 +158,7 @@ fn parse_disk(text: &str) -> Result<DiskOption, String> {
     if path.is_empty() {
         return Err("it needs a path".into());
     }
-    Ok(DiskOption { path: path.into(), read_only, format })
+    Ok(DiskOption { path: path.into(), ..option })
 }
 
 fn parse_console(text: &str) -> Result<ConsoleKind, String> {
@@ -242,13 +261,25 @@ mod tests {
 
     #[test]
     fn disks_have_a_path_and_words_behind_it() {
-        let disk =
-            |path: &str, read_only, format| Ok(DiskOption { path: path.into(), read_only, format });
+        let disk = |path: &str, read_only, format| {
+            Ok(DiskOption { path: path.into(), read_only, format, cached: false })
+        };
         assert_eq!(parse_disk("a.vhdx"), disk("a.vhdx", false, None));
         assert_eq!(parse_disk("a,b.img,ro"), disk("a,b.img", true, None));
         assert_eq!(parse_disk("x,format=raw,ro"), disk("x", true, Some(Format::Raw)));
+        assert!(parse_disk("x.img,cached").unwrap().cached);
         assert!(parse_disk("x,format=qcow2").is_err() && parse_disk(",ro").is_err());
         assert_eq!(parse(&["--disk", "a.img", "--disk", "b.img"]).unwrap().disk.len(), 2);
+    }
+
+    #[test]
+    fn shares_have_bounds() {
+        let cli = parse(&[]).unwrap();
+        assert_eq!((cli.weight, cli.reserve, cli.limit), (100, 0, 100));
+        for wrong in [["--weight", "0"], ["--reserve", "96"], ["--limit", "0"], ["--limit", "101"]]
+        {
+            assert!(parse(&wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

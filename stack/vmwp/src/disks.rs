@@ -46,7 +46,7 @@ fn open(option: &DiskOption) -> anyhow::Result<OpenDisk> {
         format: option.format,
         ..OpenOptions::default()
     };
-    let image = ImageDisk::open(path, &how)
+    let image = ImageDisk::open(path, &how, !option.cached)
         .with_context(|| format!("cannot use {} as a disk", path.display()))?;
     let id = image.image().identity().unwrap_or_else(|| id_of(path));
     Ok(OpenDisk { disk: Arc::new(FileDisk::new(image)), id })
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_disk_is_named() {
-        let option = DiskOption { path: "/nowhere.img".into(), read_only: false, format: None };
+        let option = DiskOption { path: "/nowhere.img".into(), ..DiskOption::default() };
         let error = Disks::open(&[option]).err().unwrap();
         assert!(error.to_string().contains("cannot use /nowhere.img as a disk"), "{error:#}");
     }

@@ -20,6 +20,7 @@ pub mod control;
 pub mod disks;
 pub mod emulator;
 pub mod logging;
+pub mod look;
 pub mod machine;
 pub mod memory;
 pub mod signals;

@@ -34,8 +34,21 @@ pub struct VmConfig {
     pub cpus: u32,
     /// Memory comes from the pool of huge pages.
     pub hugepages: bool,
+    /// What it gets of the processors.
+    pub share: Share,
     /// Disks of the SCSI controller.
     pub disks: Disks,
+}
+
+/// A VM's share of the machine's processors.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Among those that want them, 1 to 10,000.
+    pub weight: u32,
+    /// Of a processor for each VP, in percent.
+    pub reserve: u32,
+    /// The same, at most.
+    pub limit: u32,
 }
 
 /// A VM that is ready to run.
@@ -95,7 +108,16 @@ fn set_properties(partition: &dyn Partition, config: &VmConfig) -> VidResult<()>
     let ignore = UnimplementedMsrAction::IGNORE_WRITE_READ_ZERO.0;
     partition.set_property(PartitionProperty::UNIMPLEMENTED_MSR_ACTION, ignore)?;
     partition.set_property(PartitionProperty::PROCESSORS_PER_SOCKET, config.cpus.into())?;
+    set_share(partition, config.share)?;
     freeze_time(partition, true)
+}
+
+/// The hypervisor counts in 1/65536 of a processor.
+fn set_share(partition: &dyn Partition, share: Share) -> VidResult<()> {
+    let fraction = |percent: u32| (u64::from(percent) << 16) / 100;
+    partition.set_property(PartitionProperty::CPU_WEIGHT, share.weight.into())?;
+    partition.set_property(PartitionProperty::CPU_RESERVE, fraction(share.reserve))?;
+    partition.set_property(PartitionProperty::CPU_CAP, fraction(share.limit))
 }
 
 fn freeze_time(partition: &dyn Partition, frozen: bool) -> VidResult<()> {

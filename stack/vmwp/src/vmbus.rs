@@ -39,6 +39,7 @@ pub fn start(
     if !disks.is_empty() {
         let controller = Controller::new(ControllerConfig::new(Class::Scsi, cpus));
         disks.attach(&controller).context("cannot attach the disks")?;
+        crate::look::at(&controller);
         bus.add_device(controller.offer(SCSI_INSTANCE), controller.device())
             .context("cannot offer the SCSI controller")?;
     }

@@ -5,8 +5,9 @@ use crate::cli::{Cli, OnCrash, OnReset};
 use crate::console::Console;
 use crate::control::{Control, Outcome};
 use crate::disks::Disks;
+use crate::look;
 use crate::signals;
-use crate::vm::{Vm, VmConfig};
+use crate::vm::{Share, Vm, VmConfig};
 use anyhow::Context;
 use std::sync::Arc;
 use vid::mshv::Hypervisor;
@@ -36,6 +37,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<i32> {
     signals::listen(Arc::clone(&control)).context("cannot listen for signals")?;
     let disks = Disks::open(&cli.disk)?;
     let console = Console::open(&cli.console, &control)?;
+    cli.control.as_deref().map(look::listen).transpose()?;
     run_vms(cli, &new_partition, &mut source, &disks, &console, &control)
 }
 
@@ -53,6 +55,7 @@ pub fn run_vms(
         cpus: cli.cpus,
         hugepages: cli.hugepages,
         disks: disks.clone(),
+        share: Share { weight: cli.weight, reserve: cli.reserve, limit: cli.limit },
     };
     loop {
         let partition = new_partition()?;

@@ -59,7 +59,7 @@ fn stamped(line: &[u8], at: u128) -> Vec<u8> {
     }
 }
 
-/// Counts rounds of a loop, and prints the sum after each second. Ends only when nobody reads.
+/// Counts rounds of a loop, and prints the sum and the time every two seconds. Ends only when nobody reads.
 pub fn spin() -> io::Result<()> {
     let mut rounds: u64 = 0;
     let mut next = Instant::now() + Duration::from_secs(1);
@@ -69,8 +69,8 @@ pub fn spin() -> io::Result<()> {
         }
         rounds += 1;
         if Instant::now() >= next {
-            println!("S {rounds}");
-            next += Duration::from_secs(1);
+            println!("S {rounds} {}", now());
+            next += Duration::from_secs(2);
         }
     }
 }

@@ -5,7 +5,7 @@
 //! * `load clock COUNT`: prints its monotonic clock COUNT times, as `T nanoseconds`.
 //! * `load stamp`: copies its input, and puts its own monotonic clock behind each line that begins with `T`: the time at
 //!   which the line's first byte came.
-//! * `load spin`: burns a processor and prints how often it went round, once a second of its clock.
+//! * `load spin`: burns a processor and prints how often it went round so far, with its clock, now and then.
 
 mod clock;
 mod work;
@@ -34,7 +34,7 @@ enum What {
     },
     /// Put the time of their arrival behind the lines of `clock`
     Stamp,
-    /// Burn one processor and say every second how far it got
+    /// Burn one processor and say now and then how far it got
     Spin,
 }
 
