@@ -73,7 +73,9 @@ fn script() -> String {
     };
     let kernel = "--kernel /children/test-kernel --cmdline 'test=measure end=reset'";
     let linux = "--kernel /children/vmlinuz --initrd /children/bench.cpio --cmdline 'console=ttyS0 quiet panic=-1'";
-    worker("kernel", TEST_KERNEL_MIB, kernel) + &worker("linux", LINUX_MIB, linux) + "sleep 1"
+    worker("kernel", TEST_KERNEL_MIB, kernel)
+        + &worker("linux", LINUX_MIB, linux)
+        + "echo bench-all"
 }
 
 /// The directory with the programs.

@@ -15,6 +15,10 @@ use crate::step::Step;
 const LIMIT: Duration = Duration::from_secs(1800);
 /// RAM of the machine whose parent has children, as that of the peers.
 const PARENT_MIB: u32 = 3584;
+/// Last lines of the measured program, the test kernel, and the parent with children.
+const GUEST_END: &str = "bench-(?:end|error .*)\n";
+const KERNEL_END: &str = "RESULT: .*\n";
+const PARENT_END: &str = "bench-all\n";
 /// Lets the test kernel end the emulator.
 const EXIT: &str = "exit_port=0xf4";
 const EXIT_DEVICE: [&str; 2] = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"];
@@ -32,7 +36,7 @@ pub fn parent(context: &Context, guests: &Guests, bare: bool) -> Result<Figures>
         ("bench-zemin", "measuring the parent")
     };
     let machine = machine(name).bare(bare).initrd(&guests.measured);
-    run(context, name, title, machine.parent_args("quiet nokaslr"))
+    run(context, name, title, machine.parent_args("quiet nokaslr"), GUEST_END)
 }
 
 /// Debian's cloud kernel and the test kernel on bare machines: what a child is compared with.
@@ -40,10 +44,11 @@ pub fn metal(context: &Context, artefacts: &Artefacts, guests: &Guests) -> Resul
     let linux = machine("bench-metal").bare(true).memory_mib(LINUX_MIB);
     let linux = linux.kernel(&guests.cloud_kernel).initrd(&guests.measured);
     let linux = linux.parent_args("quiet");
-    let figures = run(context, "bench-metal", "measuring the children's kernel", linux)?;
+    let figures = run(context, "bench-metal", "measuring the children's kernel", linux, GUEST_END)?;
     let kernel = test_kernel("bench-metal-kernel", artefacts.guests.join("guest.elf")).bare(true);
     let kernel = kernel.extra(EXIT_DEVICE);
-    let kernel = run(context, "bench-metal-kernel", "measuring the test kernel", kernel)?;
+    let kernel =
+        run(context, "bench-metal-kernel", "measuring the test kernel", kernel, KERNEL_END)?;
     Ok(figures.and(&kernel))
 }
 
@@ -51,9 +56,9 @@ pub fn metal(context: &Context, artefacts: &Artefacts, guests: &Guests) -> Resul
 pub fn children(context: &Context, artefacts: &Artefacts, guests: &Guests) -> Result<Figures> {
     let parent = machine("bench-children").memory_mib(PARENT_MIB).initrd(&guests.parent);
     let parent = parent.parent_args("quiet nokaslr");
-    let figures = run(context, "bench-children", "measuring children", parent)?;
+    let figures = run(context, "bench-children", "measuring children", parent, PARENT_END)?;
     let kernel = test_kernel("bench-parent-kernel", artefacts.guests.join("guest"));
-    let kernel = run(context, "bench-parent-kernel", "measuring switches", kernel)?;
+    let kernel = run(context, "bench-parent-kernel", "measuring switches", kernel, KERNEL_END)?;
     Ok(figures.and(&kernel))
 }
 
@@ -62,9 +67,10 @@ fn test_kernel(name: &str, kernel: PathBuf) -> Machine {
     machine.parent_args("test=measure").parent_args(EXIT)
 }
 
-fn run(context: &Context, name: &str, title: &str, machine: Machine) -> Result<Figures> {
+fn run(context: &Context, name: &str, title: &str, machine: Machine, end: &str) -> Result<Figures> {
     let step = Step::begin(context, name, title)?;
     let mut machine = machine.boot()?;
+    machine.wait_for(end, LIMIT)?;
     machine.wait_exit(LIMIT).context("the machine does not power off")?;
     let figures = Figures::parse(&machine.console());
     step.done();
