@@ -14,8 +14,8 @@ check() {
 }
 
 work() {
-    load clock 2400 &
-    load work 90
+    load clock 1200 &
+    load work 45
     kill $!
 }
 
