@@ -330,3 +330,20 @@ fn an_older_guest_is_served_too() {
     guest.post(MessageNumber::REQUESTOFFERS, &[]);
     assert_eq!(guest.offer().relid, 1);
 }
+
+#[test]
+fn a_crash_kernel_is_answered_although_the_old_one_reads_nothing_any_more() {
+    let (guest, _, _heard) = guest();
+    guest.connect();
+    for gpadl in 0..20 {
+        guest.post(MessageNumber::GPADL_TEARDOWN, &[1, gpadl]);
+    }
+    let words = [Version::WIN10_V5_3.0, 1, 2, 0, 0, 0, 0, 0];
+    guest.post(MessageNumber::INITIATE_CONTACT, &words);
+    // There is no such device, but this comes after everything before it.
+    guest.bus.remove_device(DeviceId(99));
+    // What was in a slot is there; the rest is gone.
+    guest.expect(MessageNumber::GPADL_TORNDOWN);
+    let (vp, message) = guest.host.message();
+    assert_eq!((vp, message[0], message[8]), (1, 15, 1));
+}

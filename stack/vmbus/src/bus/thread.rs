@@ -175,9 +175,15 @@ impl Thread {
                     self.devices.remove(&id);
                     self.removals.remove(&id).map(|answer| answer.send(()));
                 }
-                Action::Disconnected => self.gpadls.clear(),
+                Action::Disconnected => self.forget_guest(),
             }
         }
+    }
+
+    /// A kernel is gone. What waits for a slot of its VPs would keep the next kernel's messages waiting for ever.
+    fn forget_guest(&mut self) {
+        self.gpadls.clear();
+        self.unsent.clear();
     }
 
     fn open(&mut self, request: OpenRequest) -> Result<(), Box<dyn Error + Send + Sync>> {
