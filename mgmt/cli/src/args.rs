@@ -1,6 +1,7 @@
 //! What the user may say. The doc comments are the help texts.
 
 use crate::disk::args::DiskCommand;
+use crate::vm::Name;
 use crate::vm::args::VmCommand;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -40,6 +41,12 @@ pub enum Command {
         command: VmCommand,
     },
 
+    /// Watch what a virtual machine does
+    Trace {
+        #[command(subcommand)]
+        what: TraceCommand,
+    },
+
     /// Make, check, resize, compact and convert disk images: VHDX, VHD, raw
     ///
     /// Images are interchangeable with Hyper-V's and QEMU's. A command that fails leaves what was there; an image that a
@@ -70,6 +77,24 @@ pub enum Command {
     Completions {
         /// Which shell
         shell: Shell,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum TraceCommand {
+    /// Show a VM's disk commands, each with the time at every station of its way
+    ///
+    /// The way is: out of the guest's ring, handed to the parent's kernel, back from it, answered in the guest's ring. A guest
+    /// that only computes passes no station at all.
+    Vm {
+        /// Which
+        name: Name,
+        /// For how long
+        #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        seconds: u64,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 

@@ -5,6 +5,7 @@
 //!   ├─ hv        look into the hypervisor: status, log, counters
 //!   │    └─ mshv_hvcall   the one way there: a hypercall through /dev/mshv
 //!   ├─ vm        virtual machines by name: create, start, stop, list, console
+//!   ├─ trace     disk commands of a VM, with the time at each station
 //!   ├─ disk      make, check, resize, compact and convert disk images
 //!   └─ doctor    why the hypervisor runs, or does not
 //! output     tables, units and text from elsewhere, for people
@@ -20,9 +21,10 @@ mod doctor;
 mod hv;
 mod mshv_hvcall;
 mod output;
+mod trace;
 mod vm;
 
-use args::{Args, Command, HvCommand};
+use args::{Args, Command, HvCommand, TraceCommand};
 use clap::{CommandFactory, Parser};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -42,6 +44,9 @@ fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Hv { command } => run_hv(command, out)?,
         Command::Vm { command } => vm::run(command, out)?,
+        Command::Trace { what: TraceCommand::Vm { name, seconds, json } } => {
+            trace::run(name, *seconds, *json, out)?;
+        }
         Command::Disk { command } => return disk::run(command, out),
         Command::Doctor { json } => {
             let report = doctor::examine();

@@ -20,10 +20,11 @@ mod worker;
 
 use crate::output::Table;
 use args::{CreateArgs, VmCommand};
-use config::{Config, Name};
+use config::Config;
+pub use config::Name;
 use serde::Serialize;
 use std::io::Write;
-use store::Store;
+pub use store::Store;
 
 /// Does what the user said.
 pub fn run(command: &VmCommand, out: &mut dyn Write) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@
 //! /var/lib/zemin/vms/NAME.toml     the definition
 //! /run/zemin/vms/NAME.lock         locked as long as the worker lives: it inherits the lock; its process id is in it
 //!                     .console     the console's socket
+//!                     .control     the socket of `zm trace`
 //!                     .log         what the worker says
 //! ```
 
@@ -66,6 +67,11 @@ impl Store {
         self.running.join(format!("{name}.console"))
     }
 
+    /// Where the worker tells what it does.
+    pub fn control(&self, name: &Name) -> PathBuf {
+        self.running.join(format!("{name}.control"))
+    }
+
     /// Where the worker's messages are.
     pub fn log(&self, name: &Name) -> PathBuf {
         self.running.join(format!("{name}.log"))
@@ -102,9 +108,9 @@ impl Store {
     pub fn remove(&self, name: &Name) -> anyhow::Result<()> {
         self.load(name)?;
         let _lock = self.lock(name)?;
-        for path in
-            [self.definition(name), self.console(name), self.log(name), self.lock_path(name)]
-        {
+        let running =
+            [self.console(name), self.control(name), self.log(name), self.lock_path(name)];
+        for path in running.into_iter().chain([self.definition(name)]) {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(error).context(path.display().to_string());

@@ -36,6 +36,8 @@ pub fn start(store: &Store, name: &Name) -> anyhow::Result<()> {
     command
         .args(config.arguments(name))
         .args(["--console".to_owned(), format!("socket:{}", store.console(name).display())])
+        .arg("--control")
+        .arg(store.control(name))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
