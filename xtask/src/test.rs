@@ -1,5 +1,7 @@
 //! `test`: the whole suite, in parts that can be run one by one.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
@@ -11,8 +13,13 @@ use crate::build;
 use crate::context::Context;
 use crate::step::visible;
 use crate::target::Freestanding;
+use crate::toolbox;
 use crate::workspace::{Package, SYSTEM_TESTS, Workspace, select};
 
+/// How many random cases a property is tried with, unless it says itself: proptest reads it.
+const CASES: &str = "PROPTEST_CASES";
+/// In every run; with --full as many as proptest thinks right.
+const FEW_CASES: &str = "64";
 /// How long each fuzzer runs in the suite.
 const FUZZ_TIME: &str = "-max_total_time=5";
 
@@ -95,7 +102,31 @@ fn unit(context: &Context, options: &Options) -> Result<()> {
     cargo.current_dir(&context.root).arg("test");
     let wanted = |package: &&Package| package.is_for_host() && package.name != SYSTEM_TESTS;
     select(&mut cargo, workspace.packages.iter().filter(wanted));
+    if !options.full && std::env::var_os(CASES).is_none() {
+        cargo.env(CASES, FEW_CASES);
+    }
+    cargo.env("ZEMIN_QEMU_IMG", qemu_img(context)?);
     visible(cargo.args(&options.filter))
+}
+
+/// A program that the tests of disk images take for their judge: the toolbox's qemu-img under one name.
+fn qemu_img(context: &Context) -> Result<PathBuf> {
+    let command = toolbox::qemu(context)?.command("usr/bin/qemu-img");
+    let text = |word: &std::ffi::OsStr| word.to_string_lossy().into_owned();
+    let variables = command
+        .get_envs()
+        .filter_map(|(name, value)| Some(format!("{}={}", text(name), text(value?))));
+    let words: Vec<String> = ["exec".to_owned(), "env".to_owned()]
+        .into_iter()
+        .chain(variables)
+        .chain([text(command.get_program())])
+        .chain(command.get_args().map(text))
+        .collect();
+    let path = context.out.join("qemu-img");
+    fs::write(&path, format!("#!/bin/sh\n{} \"$@\"\n", harness::quoted(&words)))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    Ok(path)
 }
 
 fn freestanding(context: &Context) -> Result<()> {
