@@ -4,7 +4,8 @@
  * `stopwatch NAME MIB COMMAND...`: lines of the command's output go through at the end. Its line `bench-init` says that
  * the guest's init has begun: then the clock stops, and the worker's memory beyond the guest's MIB is read. Results
  * are lines as of the guest: `bench NAME_start TICKS 1`, `bench NAME_resident BYTES 1`, `bench NAME_taken BYTES 1` (what
- * the parent has less, guest's memory not counted), `bench NAME_status STATUS 1`.
+ * the parent has less, guest's memory not counted), `bench NAME_rest BYTES 1` (of it what is not the worker's own: deposits
+ * and the kernel's), `bench NAME_status STATUS 1`.
  */
 #define _GNU_SOURCE
 #include <stdint.h>
@@ -15,37 +16,46 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-/* Resident bytes of a process: those in the one big mapping that is its guest's memory, and all others. */
-static void resident(pid_t pid, uint64_t guest, uint64_t *guests, uint64_t *others)
+/* Memory of a process in bytes. */
+struct resident {
+    uint64_t guests; /* In the one big mapping that is its guest's memory. */
+    uint64_t others; /* In all others. */
+    uint64_t own;    /* Of the others, what no file is behind. */
+};
+
+static struct resident resident(pid_t pid, uint64_t guest)
 {
+    struct resident sum = { 0, 0, 0 };
     char path[64], line[512];
     unsigned long from, to, kib;
     int is_guest = 0;
-    *guests = *others = 0;
     snprintf(path, sizeof path, "/proc/%d/smaps", pid);
     FILE *file = fopen(path, "r");
     while (file && fgets(line, sizeof line, file)) {
         if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
             is_guest = to - from >= guest / 2;
         else if (sscanf(line, "Rss: %lu kB", &kib) == 1)
-            *(is_guest ? guests : others) += (uint64_t)kib << 10;
+            *(is_guest ? &sum.guests : &sum.others) += (uint64_t)kib << 10;
+        else if (!is_guest && sscanf(line, "Anonymous: %lu kB", &kib) == 1)
+            sum.own += (uint64_t)kib << 10;
     }
     if (file)
         fclose(file);
+    return sum;
 }
 
-/* Bytes that nobody uses. */
-static uint64_t available(void)
+/* Bytes that nobody uses, those that each processor keeps at hand among them. */
+static int64_t available(void)
 {
     char line[256];
-    unsigned long kib = 0;
-    FILE *file = fopen("/proc/meminfo", "r");
+    int64_t pages, sum = 0;
+    FILE *file = fopen("/proc/zoneinfo", "r");
     while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "MemFree: %lu kB", &kib) == 1)
-            break;
+        if (sscanf(line, " pages free %ld", &pages) == 1 || sscanf(line, " count: %ld", &pages) == 1)
+            sum += pages * 4096;
     if (file)
         fclose(file);
-    return (uint64_t)kib << 10;
+    return sum;
 }
 
 static char output[1 << 16];
@@ -53,8 +63,9 @@ static char output[1 << 16];
 int main(int argc, char **argv)
 {
     int ends[2], status = 0;
-    uint64_t guest, before, ticks = 0, guests = 0, others = 0;
-    int64_t taken = 0;
+    uint64_t guest, ticks = 0;
+    struct resident worker = { 0, 0, 0 };
+    int64_t before, taken = 0;
     size_t used = 0;
     if (argc < 4 || pipe(ends))
         return 2;
@@ -80,16 +91,17 @@ int main(int argc, char **argv)
         used += got;
         if (!ticks && strstr(output, "bench-init")) {
             ticks = now - start;
-            resident(pid, guest, &guests, &others);
-            taken = before - available() - guests;
+            worker = resident(pid, guest);
+            taken = before - available() - (int64_t)worker.guests;
         }
     }
     waitpid(pid, &status, 0);
     fputs(output, stdout);
     if (ticks) {
         printf("bench %s_start %llu 1\n", argv[1], (unsigned long long)ticks);
-        printf("bench %s_resident %llu 1\n", argv[1], (unsigned long long)others);
+        printf("bench %s_resident %llu 1\n", argv[1], (unsigned long long)worker.others);
         printf("bench %s_taken %lld 1\n", argv[1], (long long)taken);
+        printf("bench %s_rest %lld 1\n", argv[1], (long long)(taken - (int64_t)worker.own));
     }
     printf("bench %s_status %d 1\n", argv[1], WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
     fflush(stdout);
