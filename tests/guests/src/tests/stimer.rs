@@ -175,6 +175,9 @@ fn periodic(t: &Checks) {
     }
 }
 
+/// What the guest does beside a timer with a period of next to nothing.
+const ROUNDS: u32 = 100;
+
 /// A period of next to nothing must leave the guest some time of its own.
 fn short_period(t: &Checks) {
     for period in [1, 100] {
@@ -183,16 +186,17 @@ fn short_period(t: &Checks) {
         wrmsr(count(2), period);
         sti();
         let mut rounds = 0u32;
-        let end = now() + ms(50);
-        while now() < end {
+        // How fast depends on the machine; that it gets there does not.
+        let end = now() + ms(10_000);
+        while (rounds < ROUNDS || taken(before) == 0) && now() < end {
             rounds += 1;
         }
         wrmsr(config(2), 0);
         cli();
         check!(
             t,
-            taken(before) > 0 && rounds > 100,
-            "period {period}: {} interrupts, {rounds} rounds in 50 ms",
+            taken(before) > 0 && rounds >= ROUNDS,
+            "period {period}: {} interrupts, {rounds} rounds",
             taken(before)
         );
         stop(2);
