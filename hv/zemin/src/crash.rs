@@ -170,9 +170,21 @@ fn finish(mut record: CrashRecord, rip: u64, rbp: u64) -> ! {
     let mut frame = rbp;
     for slot in record.backtrace.iter_mut().skip(1) {
         let Some((next, address)) = stack_frame(frame) else { break };
-        log!(Level::Error, "    {address:#x}");
         *slot = address;
         frame = next;
+        if let Some(trap) = trap_frame(address, next) {
+            log!(
+                Level::Error,
+                "    {address:#x}: vector {} at {:#x}, rsp {:#x}, rflags {:#x}",
+                trap.vector,
+                trap.rip,
+                trap.rsp,
+                trap.rflags
+            );
+            frame = trap.rbp;
+        } else {
+            log!(Level::Error, "    {address:#x}");
+        }
     }
     // SAFETY: only one LP gets here, once.
     unsafe { CRASH_RECORD.0.get().write_volatile(record) };
@@ -184,17 +196,32 @@ fn finish(mut record: CrashRecord, rip: u64, rbp: u64) -> ! {
     boot::reset_machine()
 }
 
+/// What the trap interrupted whose handler returns to `address`.
+fn trap_frame(address: u64, frame: u64) -> Option<&'static Frame> {
+    if !crate::trap::is_return(address) || !is_on_stack(frame) {
+        return None;
+    }
+    // SAFETY: aligned and on a stack, where the stub put it; should it be unmapped after all, the second fault only
+    // stops. Nobody runs who could change it.
+    Some(unsafe { &*(frame as *const Frame) })
+}
+
 /// The frame above `frame`, if that looks like one: on a mapped stack, with a return address into the image.
 fn stack_frame(frame: u64) -> Option<(u64, u64)> {
-    let on_stack =
-        (0xFFFF_FF00_0000_0000..0xFFFF_FF80_0000_0000).contains(&frame) || frame >= IMAGE_OFFSET;
-    if !on_stack || !frame.is_multiple_of(8) || frame % 4096 > 4080 {
+    if !is_on_stack(frame) {
         return None;
     }
     // SAFETY: aligned and on a stack page; should it be unmapped after all, the second fault only stops.
     let (next, address) =
         unsafe { ((frame as *const u64).read(), (frame as *const u64).add(1).read()) };
     (address >= IMAGE_OFFSET && next > frame).then_some((next, address))
+}
+
+/// Whether two words at `frame` may be on a stack's page.
+fn is_on_stack(frame: u64) -> bool {
+    let on_stack =
+        (0xFFFF_FF00_0000_0000..0xFFFF_FF80_0000_0000).contains(&frame) || frame >= IMAGE_OFFSET;
+    on_stack && frame.is_multiple_of(8) && frame % 4096 <= 4080
 }
 
 /// Ends the emulator, if the operator named its exit device.

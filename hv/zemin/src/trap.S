@@ -39,6 +39,8 @@ trap_common:
     mov rbp, rsp
     and rsp, -16
     call {trap}
+.global trap_return
+trap_return:
     mov rsp, rbp
     pop r15
     pop r14

@@ -9,6 +9,7 @@ core::arch::global_asm!(include_str!("trap.S"), trap = sym trap);
 
 unsafe extern "C" {
     static trap_stubs: u8;
+    static trap_return: u8;
 }
 
 /// What a stub leaves on the stack.
@@ -62,6 +63,11 @@ pub fn init() {
 pub fn load() {
     // SAFETY: nothing writes the table any more, and the stubs keep all registers.
     unsafe { TABLE.get().load() };
+}
+
+/// Whether `address` is where a trap's handler returns to: the frame above it is a [`Frame`], not a function's.
+pub fn is_return(address: u64) -> bool {
+    address == &raw const trap_return as u64
 }
 
 extern "C" fn trap(frame: &mut Frame) {

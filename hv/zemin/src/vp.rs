@@ -8,6 +8,7 @@ mod extended;
 mod mtrrs;
 mod state;
 
+use crate::exit::code::CodePages;
 use crate::exit::synic::SynicView;
 use crate::lp::{self, Lp};
 use crate::partition::Partition;
@@ -134,6 +135,8 @@ pub struct State {
     pub mtrrs: Mtrrs,
     /// Vector of a level-triggered interrupt that a child has ended and its parent is to hear of; 0 for none.
     pub ended_level: u8,
+    /// Where the code lies that exits.
+    pub code: CodePages,
     /// Synthetic interrupt controller.
     pub synic: crate::exit::synic::VpSynic,
 }
@@ -350,7 +353,7 @@ impl Vp {
         let requests = self.requests.swap(0, Ordering::AcqRel);
         let has = |request: Request| requests & request as u32 != 0;
         if has(Request::FlushTranslations) {
-            state.vcpu.flush_translations();
+            state.flush_translations();
             self.flushes.fetch_add(1, Ordering::Release);
         }
         if has(Request::Init) {

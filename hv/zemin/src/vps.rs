@@ -1,6 +1,7 @@
 //! Making and ending the VPs of children.
 #![expect(unsafe_code, reason = "VPs live on deposited pages")]
 
+use crate::exit::code::CodePages;
 use crate::exit::synic::VpSynic;
 use crate::hypercalls::{Call, scheduling};
 use crate::intercepts;
@@ -73,6 +74,7 @@ pub fn create(partition: &Partition, index: u32) -> Result<(), HvStatus> {
         tsc_aux: 0,
         mtrrs: Mtrrs::new(),
         ended_level: 0,
+        code: CodePages::new(),
         synic: VpSynic::for_child(),
     };
     // SAFETY: the partition outlives its VPs: it is deleted only after it was finalized, which ends them.

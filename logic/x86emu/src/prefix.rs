@@ -9,6 +9,51 @@ pub struct Prefixes {
     pub rex: u8,
 }
 
+/// What the processor says that it did not execute: one instruction, or several of one length.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Opcode {
+    /// Its bytes, the first lowest.
+    bytes: u32,
+    /// The bits of them that count.
+    mask: u32,
+    length: u8,
+}
+
+impl Opcode {
+    /// CPUID.
+    pub const CPUID: Self = Self::new([0x0F, 0xA2, 0], 2);
+    /// RDMSR or WRMSR.
+    pub const MSR: Self = Self { mask: 0xFDFF, ..Self::new([0x0F, 0x30, 0], 2) };
+    /// HLT.
+    pub const HLT: Self = Self::new([0xF4, 0, 0], 1);
+    /// VMMCALL.
+    pub const VMMCALL: Self = Self::new([0x0F, 0x01, 0xD9], 3);
+    /// XSETBV.
+    pub const XSETBV: Self = Self::new([0x0F, 0x01, 0xD1], 3);
+    /// INVD or WBINVD.
+    pub const CACHE_FLUSH: Self = Self { mask: 0xFEFF, ..Self::new([0x0F, 0x08, 0], 2) };
+    /// MOV to a control register from a general-purpose one.
+    pub const MOV_TO_CONTROL: Self =
+        Self { mask: 0xC0_FFFF, ..Self::new([0x0F, MOV_TO_CONTROL, 0xC0], 3) };
+    /// The second byte of PAUSE; its first looks like a prefix.
+    pub const PAUSE: Self = Self::new([0x90, 0, 0], 1);
+
+    const fn new([a, b, c]: [u8; 3], length: u8) -> Self {
+        let mask = u32::MAX >> (32 - 8 * length as u32);
+        Self { bytes: u32::from_le_bytes([a, b, c, 0]), mask, length }
+    }
+
+    /// Bytes it is long, without prefixes.
+    pub const fn length(self) -> usize {
+        self.length as usize
+    }
+
+    /// Whether `code`, the first byte lowest, begins with it.
+    pub const fn begins(self, code: u64) -> bool {
+        code as u32 & self.mask == self.bytes & self.mask
+    }
+}
+
 /// REX.B: bit 3 of the register in ModRM.rm.
 const REX_B: u8 = 1;
 /// Second byte of MOV to a control register; the first is 0x0F.
@@ -54,6 +99,31 @@ mod tests {
         assert_eq!(length(&[0xF3, 0xF4], false), 1);
         assert_eq!(length(&[0x66; 4], true), 4);
         assert_eq!(length(&[], true), 0);
+    }
+
+    #[test]
+    fn opcodes_are_known_by_their_bytes() {
+        let code = |bytes: [u8; 4]| u64::from(u32::from_le_bytes(bytes)) | 0xCCCC << 32;
+        let known = [
+            (Opcode::CPUID, [0x0F, 0xA2, 0x90, 0x90]),
+            (Opcode::MSR, [0x0F, 0x30, 0x90, 0x90]),
+            (Opcode::MSR, [0x0F, 0x32, 0x90, 0x90]),
+            (Opcode::HLT, [0xF4, 0xC3, 0x90, 0x90]),
+            (Opcode::VMMCALL, [0x0F, 0x01, 0xD9, 0xC3]),
+            (Opcode::XSETBV, [0x0F, 0x01, 0xD1, 0xC3]),
+            (Opcode::CACHE_FLUSH, [0x0F, 0x08, 0xC3, 0xC3]),
+            (Opcode::CACHE_FLUSH, [0x0F, 0x09, 0xC3, 0xC3]),
+            (Opcode::MOV_TO_CONTROL, [0x0F, 0x22, 0xC7, 0xC3]),
+            (Opcode::PAUSE, [0x90, 0xC3, 0xC3, 0xC3]),
+        ];
+        for (opcode, bytes) in known {
+            for (other, _) in known {
+                assert_eq!(other.begins(code(bytes)), other == opcode, "{bytes:x?} as {other:?}");
+            }
+        }
+        assert!(!Opcode::MSR.begins(code([0x0F, 0x31, 0, 0])), "RDTSC");
+        assert!(!Opcode::MSR.begins(code([0x0F, 0x33, 0, 0])), "RDPMC");
+        assert!(!Opcode::MOV_TO_CONTROL.begins(code([0x0F, 0x22, 0x07, 0])));
     }
 
     #[test]

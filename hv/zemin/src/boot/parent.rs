@@ -1,6 +1,7 @@
 //! The parent partition: its view of memory, its VPs, and where its first VP starts.
 #![expect(unsafe_code, reason = "creates VPs on pool pages")]
 
+use crate::exit::code::CodePages;
 use crate::exit::memory::PARENT_ACCESS;
 use crate::exit::synic::VpSynic;
 use crate::lp::{self, Lp};
@@ -163,6 +164,7 @@ fn create_vp(
         tsc_aux: 0,
         mtrrs: Mtrrs::new(),
         ended_level: 0,
+        code: CodePages::new(),
         synic: VpSynic::new(shared, lp.index),
     };
     // SAFETY: a fresh frame, large and aligned enough, never freed.

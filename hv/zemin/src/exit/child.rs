@@ -19,6 +19,7 @@ use hvdef::message::{
 use lapic::{APIC_BASE_ADDRESS, Mode};
 use portdb::Write;
 use x86emu::access::Operation;
+use x86emu::prefix::Opcode;
 use zemindef::counters::Counter;
 
 /// Handles one exit of a child.
@@ -36,7 +37,7 @@ pub fn handle(
                 return intercepts::raise_cpuid(lp, vp, state);
             }
             cpuid_table::handle(vp, state);
-            super::step::over(vp, state, context, 2);
+            super::step::over(vp, state, context, Opcode::CPUID);
         }
         Exit::Interrupt => {
             lp.count(Counter::ExitInterrupt);
@@ -76,7 +77,7 @@ pub fn handle(
         // A child owns no device, so its caches are coherent with whoever reads its memory.
         Exit::CacheFlush => {
             lp.count(Counter::ExitWbinvd);
-            super::step::over(vp, state, context, 2);
+            super::step::over(vp, state, context, Opcode::CACHE_FLUSH);
         }
         Exit::PerformanceCounter => super::inject(lp, state, Event::PROTECTION),
         Exit::Shutdown | Exit::InvalidState | Exit::TaskSwitch | Exit::Other(_) => {
@@ -158,7 +159,7 @@ fn on_fault(
     let Some(map) = vp.partition.map() else { return };
     let kind = match map.translate(&ChildFrames(vp.partition), Gpa(fault.gpa), access) {
         // Mapped meanwhile, or allowed more: what this LP remembers is older.
-        Ok(_) => return state.vcpu.flush_translations(),
+        Ok(_) => return state.flush_translations(),
         Err(_) if access == Access::Write && rings_doorbell(lp, vp, state, fault.gpa) => return,
         Err(fault) => fault.message(),
     };

@@ -4,6 +4,7 @@ pub mod apic;
 mod child;
 mod child_cpuid;
 pub mod child_msr;
+pub mod code;
 mod crash;
 pub use child::deliver as deliver_to_child;
 pub use child_cpuid::{ASSIGNABLE as ASSIGNABLE_FEATURES, privileges as child_privileges};
@@ -23,9 +24,10 @@ use crate::vp::{Activity, State, Vp};
 use crate::{hypercalls, log::Level, log::log};
 use arch_x86::cpu::CR4_OSXSAVE;
 use arch_x86::vcpu::{Event, Exit, LpContext, Reg, SystemReg};
+use x86emu::prefix::Opcode;
 use zemindef::counters::Counter;
 
-/// Handles one exit. Instruction lengths are those without prefixes.
+/// Handles one exit.
 #[inline]
 pub fn handle(
     lp: &'static Lp,
@@ -42,7 +44,7 @@ pub fn handle(
         Exit::Cpuid => {
             lp.count(Counter::ExitCpuid);
             cpuid::handle(vp, state);
-            step::over(vp, state, context, 2);
+            step::over(vp, state, context, Opcode::CPUID);
         }
         Exit::Interrupt => {
             lp.count(Counter::ExitInterrupt);
@@ -93,8 +95,7 @@ fn handle_rare(
         }
         Exit::Pause => {
             lp.count(Counter::ExitPause);
-            // F3 90 is no prefix with an opcode to whoever counts them.
-            step::over(vp, state, context, 1);
+            step::over(vp, state, context, Opcode::PAUSE);
         }
         Exit::NmiWindow => state.reevaluate = true,
         Exit::PriorityWrite => step::write_priority(lp, vp, state, context),
@@ -106,7 +107,7 @@ fn handle_rare(
             lp.count(Counter::ExitWbinvd);
             // INVD would lose the hypervisor's own dirty lines; writing back first is what the guest may rely on at most.
             arch_x86::cpu::wbinvd();
-            step::over(vp, state, context, 2);
+            step::over(vp, state, context, Opcode::CACHE_FLUSH);
         }
         Exit::VirtualizationInstruction => {
             lp.count(Counter::ExitVirtualization);
@@ -186,14 +187,14 @@ fn finish_msr(
     done: Result<(), msr::Fault>,
 ) {
     match done {
-        Ok(()) => step::over(vp, state, context, 2),
+        Ok(()) => step::over(vp, state, context, Opcode::MSR),
         Err(msr::Fault) => inject(lp, state, Event::PROTECTION),
     }
 }
 
 /// HLT. The trap of a guest that steps ends the wait at once.
 fn halt(vp: &Vp, state: &mut State, context: &LpContext) {
-    step::over(vp, state, context, 1);
+    step::over(vp, state, context, Opcode::HLT);
     if !state.vcpu.has_event() {
         state.activity = Activity::Halted;
     }
@@ -206,7 +207,7 @@ fn set_xcr(vp: &Vp, state: &mut State, context: &LpContext) {
     let value = state.vcpu.reg(Reg::Rdx) << 32 | state.vcpu.reg(Reg::Rax) & 0xFFFF_FFFF;
     let first = state.vcpu.reg(Reg::Rcx) as u32 == 0;
     if first && state.vcpu.cpl() == 0 && state.set_xcr0(value) {
-        step::over(vp, state, context, 3);
+        step::over(vp, state, context, Opcode::XSETBV);
     } else {
         state.vcpu.inject(Event::PROTECTION);
     }

@@ -6,24 +6,37 @@ use crate::mem::frames::PoolFrames;
 use crate::mem::phys;
 use crate::partition::Partition;
 use crate::vp::{State, Vp};
-use arch_x86::vcpu::{Event, LpContext, SegmentName, Vcpu};
-use x86emu::prefix::{self, Prefixes};
+use arch_x86::vcpu::{Event, LpContext, SegmentName, SystemReg};
+use x86emu::prefix::{self, Opcode, Prefixes};
 use x86emu::walk;
 
 /// CS attributes: 64-bit code.
 const LONG: u16 = 1 << 13;
 
-/// Steps over an instruction of `length` bytes and its prefixes.
+/// Steps over `opcode` and its prefixes.
 #[inline]
-pub fn over(vp: &Vp, state: &mut State, context: &LpContext, length: u64) {
-    let prefixes = if context.knows_next_instruction() { 0 } else { prefixes(vp, state).length };
-    state.vcpu.skip_instruction(context, length + u64::from(prefixes));
+pub fn over(vp: &Vp, state: &mut State, context: &LpContext, opcode: Opcode) {
+    let skipped = if context.knows_next_instruction() || stands_alone(state, opcode) {
+        0
+    } else {
+        prefixes(vp, state).length
+    };
+    state.vcpu.skip_instruction(context, opcode.length() as u64 + u64::from(skipped));
+}
+
+/// Whether the instruction that exited is known to have no prefix. Of 64-bit code only, whose linear addresses are its
+/// instruction pointers, and which always has tables.
+#[inline]
+fn stands_alone(state: &State, opcode: Opcode) -> bool {
+    state.vcpu.is_long_mode_code()
+        && state.code.hold(state.vcpu.system(SystemReg::Cr3), state.vcpu.rip(), opcode)
 }
 
 /// The prefixes of the instruction that exited.
-fn prefixes(vp: &Vp, state: &State) -> Prefixes {
+#[cold]
+fn prefixes(vp: &Vp, state: &mut State) -> Prefixes {
     let long = state.vcpu.segment(SegmentName::Cs).attributes & LONG != 0;
-    if let Some((bytes, count)) = first_bytes(vp.partition, &state.vcpu, long) {
+    if let Some((bytes, count)) = first_bytes(vp.partition, state, long) {
         let found = prefix::scan(bytes.get(..count).unwrap_or_default(), long);
         if usize::from(found.length) < count {
             return found;
@@ -33,27 +46,33 @@ fn prefixes(vp: &Vp, state: &State) -> Prefixes {
     prefix::scan(bytes.get(..usize::from(len)).unwrap_or_default(), long)
 }
 
-/// The first bytes of the instruction, and how many: those up to the next multiple of 8. Most exits are at an opcode without
-/// prefixes, and one look at memory tells.
-fn first_bytes(partition: &Partition, vcpu: &Vcpu, long: bool) -> Option<([u8; 8], usize)> {
-    let base = if long { 0 } else { vcpu.segment(SegmentName::Cs).base };
+/// The first bytes of the instruction, and how many: those up to the next multiple of 8. Most exits are at an opcode
+/// without prefixes, and one look at memory tells. Where the code is is noted for the next time.
+fn first_bytes(partition: &Partition, state: &mut State, long: bool) -> Option<([u8; 8], usize)> {
+    let base = if long { 0 } else { state.vcpu.segment(SegmentName::Cs).base };
     let read = |gpa: u64, size: usize| {
-        let word = word(partition, gpa & !7)?;
+        let word = phys::read_word(address(partition, gpa & !7)?)?;
         Some(if size == 8 { word } else { word >> (8 * (gpa & 4)) & 0xFFFF_FFFF })
     };
-    let gpa = walk::translate(mmio::paging(vcpu), base.wrapping_add(vcpu.rip()), read).ok()?;
-    let word = word(partition, gpa & !7)?;
+    let paging = mmio::paging(&state.vcpu);
+    let linear = base.wrapping_add(state.vcpu.rip());
+    let gpa = walk::translate(paging, linear, read).ok()?;
+    let address = address(partition, gpa & !7)?;
+    if long {
+        state.code.note(paging.cr3, linear, address);
+    }
+    let word = phys::read_word(address)?;
     let skipped = gpa % 8;
     Some(((word >> (8 * skipped)).to_le_bytes(), 8 - skipped as usize))
 }
 
-/// Eight bytes of guest memory. For the parent, whose addresses are the machine's, its tables are not asked: the processor
-/// has just gone the same way.
-fn word(partition: &Partition, gpa: u64) -> Option<u64> {
+/// The system address of guest memory. For the parent, whose addresses are the machine's, its tables are not asked: the
+/// processor has just gone the same way.
+fn address(partition: &Partition, gpa: u64) -> Option<u64> {
     if partition.is_root {
-        return phys::read_word(gpa);
+        return Some(gpa);
     }
-    phys::read_word(partition.slat()?.translate(&PoolFrames, gpa)?.address)
+    Some(partition.slat()?.translate(&PoolFrames, gpa)?.address)
 }
 
 /// A write of CR8 while an interrupt waits for the task priority to sink, or for anything else.
@@ -69,5 +88,5 @@ pub fn write_priority(lp: &Lp, vp: &Vp, state: &mut State, context: &LpContext) 
     }
     state.vcpu.set_cr8(value as u8);
     state.reevaluate = true;
-    over(vp, state, context, 3);
+    over(vp, state, context, Opcode::MOV_TO_CONTROL);
 }

@@ -34,10 +34,8 @@ use hypercall::{CallerMode, Completion, Exception, Outcome, Registers};
 pub use ports::sever as sever_port;
 pub use stats::refresh as refresh_stats;
 pub use tlb::flush_own;
+use x86emu::prefix::Opcode;
 use zemindef::counters::Counter;
-
-/// Length of VMMCALL and VMCALL.
-const INSTRUCTION: u64 = 3;
 
 /// Serves the hypercall in the VP's registers.
 pub fn handle(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpContext) {
@@ -67,7 +65,7 @@ pub fn handle(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpC
     match completion {
         Completion::Return(result) => {
             set_result(mode, state, result.into_bits());
-            crate::exit::step::over(vp, state, context, INSTRUCTION);
+            crate::exit::step::over(vp, state, context, Opcode::VMMCALL);
         }
         Completion::Again { control } => set_control(mode, state, control),
         Completion::Inject(Exception::InvalidOpcode) => {

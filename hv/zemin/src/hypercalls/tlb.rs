@@ -65,7 +65,7 @@ fn flush_where(call: &Call, state: &mut State, selected: impl Fn(u32) -> bool) {
         vp.request(Request::FlushTranslations);
     }
     if selected(call.vp.index) {
-        state.vcpu.flush_translations();
+        state.flush_translations();
     }
     for (vp, seen) in others().zip(before) {
         wait(call.vp, state, vp, seen);
@@ -84,7 +84,7 @@ pub fn flush_child(call: &Call, state: &mut State, child: &Partition) {
 
 /// Flushes every VP of the running one's partition, after an overlay page came or went.
 pub fn flush_own(vp: &Vp, state: &mut State) {
-    state.vcpu.flush_translations();
+    state.flush_translations();
     for other in vp.partition.vps().filter(|other| other.index != vp.index) {
         let seen = other.flushes.load(Ordering::Acquire);
         other.request(Request::FlushTranslations);

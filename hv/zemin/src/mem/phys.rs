@@ -83,6 +83,25 @@ pub fn read_word(address: u64) -> Option<u64> {
     is_there.then(|| unsafe { &*words }.load(core::sync::atomic::Ordering::Relaxed))
 }
 
+/// A page that the direct map holds: for reads that cost no look at what is mapped.
+#[derive(Clone, Copy)]
+pub struct Page(&'static [core::sync::atomic::AtomicU64; PAGE as usize / 8]);
+
+impl Page {
+    /// The page at `address`, a multiple of its size.
+    pub fn at(address: u64) -> Option<Self> {
+        let is_there = address.is_multiple_of(PAGE) && is_mapped(address, PAGE);
+        // SAFETY: aligned and mapped for ever; atomics allow any number of writers.
+        is_there.then(|| Self(unsafe { &*pointer(address).cast() }))
+    }
+
+    /// Word `index`, modulo how many there are.
+    #[inline]
+    pub fn word(self, index: usize) -> u64 {
+        self.0[index % self.0.len()].load(core::sync::atomic::Ordering::Relaxed)
+    }
+}
+
 /// Copies to physical memory that others may use at the same time. `false`, and nothing copied, if it is not mapped.
 ///
 /// The caller vouches that the memory is the guest's, not the hypervisor's.

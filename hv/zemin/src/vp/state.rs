@@ -12,11 +12,18 @@ impl State {
     /// INIT: registers and APIC start afresh, and the VP waits for a startup IPI.
     pub(super) fn reset(&mut self) {
         self.vcpu.reset();
+        self.code.clear();
         self.apic.reset(ResetKind::Init);
         (self.activity, self.nmi_pending) = (Activity::WaitForStartup, false);
         (self.eoi_skippable, self.reevaluate) = (false, true);
         self.xcr0 = 1;
         self.set_xcr0(1);
+    }
+
+    /// Drops every translation of the guest before it runs again, the hypervisor's notes among them.
+    pub fn flush_translations(&mut self) {
+        self.vcpu.flush_translations();
+        self.code.clear();
     }
 
     /// Whether an interrupt waits that could be delivered if the guest takes interrupts.

@@ -10,6 +10,9 @@ use super::machine::{Guest, Kernel, parent};
 
 const BOOT: Duration = Duration::from_secs(240);
 
+/// How often a kernel is booted in a row.
+const TIMES: u32 = 50;
+
 /// The worker's exit statuses (`vmwp --help`).
 const CRASHED: i32 = 3;
 const RESET: i32 = 4;
@@ -31,6 +34,9 @@ pub fn add(tests: &mut Tests) {
             tests.add(format!("boot::kernel_finds_hyper_v_and_powers_off::{name}"), body);
         }
         let name = kernel.name();
+        tests.add_if(false, format!("boot::kernel_boots_again_and_again::{name}"), move || {
+            on_parent(|parent| (0..TIMES).try_for_each(|_| enlightened(parent, kernel, 2)))
+        });
         tests.add(format!("boot::reboot_is_a_reset::{name}"), move || {
             on_parent(|parent| ends(parent, kernel, "restart", "restarting", RESET))
         });
