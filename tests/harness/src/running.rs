@@ -24,6 +24,9 @@ use crate::shell::{Output, Progress, READY, progress, wrap};
 /// How many lines of the console an error repeats.
 const TAIL: usize = 40;
 
+/// How often a hanging machine's processors are looked at.
+const SAMPLES: usize = 3;
+
 /// Lets the hypervisor end the emulator when it crashes or refuses to start, so that nobody waits in vain.
 const EXIT_DEVICE: &str = "isa-debug-exit,iobase=0xf4,iosize=4";
 
@@ -232,10 +235,31 @@ impl Running {
             WaitError::TimedOut => Error::TimedOut {
                 what: what.to_owned(),
                 limit: limit::scaled(limit),
-                tail: self.console.tail(TAIL),
+                tail: format!(
+                    "{}\n--- processors ---\n{}",
+                    self.console.tail(TAIL),
+                    self.processors()
+                ),
                 logs: self.logs.clone(),
             },
         }
+    }
+
+    /// What each processor of a machine that hangs is at, a few times over: where, and whether it is halted. The
+    /// whole of their registers goes to `registers` among the logs.
+    fn processors(&self) -> String {
+        let mut whole = String::new();
+        for _ in 0..SAMPLES {
+            let registers = self.qmp.human("info registers -a");
+            whole += &registers.unwrap_or_else(|error| format!("not known: {error}\n"));
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        let _ = fs::write(self.logs.join("registers"), &whole);
+        let told = ["CPU#", "RIP=", "RSP=", "GS =", "not known"];
+        whole
+            .lines()
+            .filter(|line| told.iter().any(|word| line.starts_with(word)))
+            .fold(String::new(), |text, line| text + line + "\n")
     }
 }
 
