@@ -98,6 +98,15 @@ impl LpTables {
     }
 }
 
+/// Address of the descriptor table that the calling LP uses: the first thing in its [`LpTables`]. Unlike GS it never is a
+/// guest's while the hypervisor runs, because VMRUN itself swaps it.
+pub fn current() -> u64 {
+    let mut pointer = Pointer { limit: 0, base: 0 };
+    // SAFETY: writes the ten bytes of `pointer`.
+    unsafe { asm!("sgdt [{}]", in(reg) &raw mut pointer, options(nostack, preserves_flags)) };
+    pointer.base
+}
+
 impl Default for LpTables {
     fn default() -> Self {
         Self::new()

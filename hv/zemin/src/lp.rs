@@ -48,6 +48,8 @@ pub struct Lp {
     pub ring: crate::ring::Ring,
     /// Time-stamp counter value the physical timer is set to fire at; `u64::MAX` while it is off.
     pub timer_deadline: Cell<u64>,
+    /// The physical timer goes on after it has fired.
+    pub timer_repeats: Cell<bool>,
     /// Vectors of level-triggered device interrupts whose physical end-of-interrupt is still owed.
     pub owed_eoi: Cell<[u64; 4]>,
     /// Set by the interrupt handlers, consumed by the run loop: something about this LP's VPs may have changed.
@@ -99,6 +101,7 @@ pub fn create(apic_id: u32) -> Option<&'static Lp> {
         root_queue: RootQueue::new(),
         ring: crate::ring::Ring::new(),
         timer_deadline: Cell::new(u64::MAX),
+        timer_repeats: Cell::new(false),
         owed_eoi: Cell::new([0; 4]),
         attention: AtomicBool::new(false),
         online: AtomicBool::new(false),
@@ -156,11 +159,23 @@ pub fn current() -> &'static Lp {
     unsafe { &*lp }
 }
 
-/// The calling LP, or `None` as long as it has none: for crash reports.
+/// The calling LP, or `None` as long as it has none: for crash reports, and for interrupts that find a guest's GS.
 pub fn try_current() -> Option<&'static Lp> {
-    // SAFETY: reading GS base has no effect.
-    let base = unsafe { msr::read(msr::GS_BASE) } as *const Lp;
-    all().find(|lp| core::ptr::eq(*lp, base))
+    let tables = arch_x86::tables::current();
+    all().find(|lp| lp.tables.get() as u64 == tables)
+}
+
+impl Lp {
+    /// Runs `work` on this LP, the calling one, in which GS may be a guest's; it is again afterwards.
+    pub fn with_gs(&self, work: impl FnOnce()) {
+        // SAFETY: GS is what everything here finds the LP by; the guest's is put back before anything could miss it.
+        unsafe {
+            let guest = msr::read(msr::GS_BASE);
+            msr::write(msr::GS_BASE, self.this as u64);
+            work();
+            msr::write(msr::GS_BASE, guest);
+        }
+    }
 }
 
 impl Lp {

@@ -10,7 +10,8 @@ use core::arch::naked_asm;
 ///
 /// VMRUN itself swaps control registers, segments and stack; VMLOAD/VMSAVE move FS, GS, TR, LDTR and the system-call
 /// MSRs. Interrupts are enabled for the time in the guest, because with virtual masking it is the host's RFLAGS.IF that
-/// lets a physical interrupt end the guest's turn; the closed global gate keeps them out before and after.
+/// lets a physical interrupt end the guest's turn; the closed global gate keeps them out before and after, and STI's own
+/// shadow once more before.
 ///
 /// # Safety
 /// The VMCB describes a guest that cannot reach hypervisor memory, both addresses are this LP's to use, `registers`
@@ -41,11 +42,15 @@ pub(super) unsafe extern "sysv64" fn enter(guest: u64, registers: *mut u64, host
         "mov r14, [rsi + 112]",
         "mov r15, [rsi + 120]",
         "mov rsi, [rsi + 48]",
-        "sti",
         "vmload rax",
+        "sti",
+        ".global svm_switch_begin",
+        "svm_switch_begin:",
         "vmrun rax",
         "vmsave rax",
         "cli",
+        ".global svm_switch_end",
+        "svm_switch_end:",
         "push rdi",
         "mov rdi, [rsp + 8]",
         "mov [rdi + 8], rcx",
@@ -74,4 +79,14 @@ pub(super) unsafe extern "sysv64" fn enter(guest: u64, registers: *mut u64, host
         "pop rbx",
         "ret",
     )
+}
+
+unsafe extern "C" {
+    static svm_switch_begin: u8;
+    static svm_switch_end: u8;
+}
+
+/// Whether `rip` is where flags let interrupts in while FS, GS, TR and LDTR are a guest's.
+pub fn is_switching(rip: u64) -> bool {
+    (&raw const svm_switch_begin as u64..&raw const svm_switch_end as u64).contains(&rip)
 }

@@ -8,6 +8,7 @@ mod probe;
 pub mod vcpu;
 mod vmcb;
 
+pub use enter::is_switching;
 pub use lp::LpContext;
 pub use maps::PermissionMaps;
 pub use probe::probe;
