@@ -1,7 +1,7 @@
 //! Devices of the root and their interrupts, as MAP_DEVICE_INTERRUPT names them (Linux `hvhdk_mini.h`,
 //! `union hv_device_id`, `struct hv_interrupt_entry`).
 
-use crate::macros::{layout, open_enum, wire};
+use wire::{layout, open_enum, wire};
 use bitfield_struct::bitfield;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

@@ -95,4 +95,4 @@ pub struct ProximityDomain {
     /// Bit 0: preferred, not required. Bit 31: the structure says something.
     pub flags: u32,
 }
-crate::macros::layout!(ProximityDomain, 8, domain_id @ 0, flags @ 4);
+wire::layout!(ProximityDomain, 8, domain_id @ 0, flags @ 4);

@@ -22,7 +22,6 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-mod macros;
 
 pub mod address;
 pub mod cpuid;

@@ -16,7 +16,7 @@ pub use synic::{
     AsyncCallCompletion, OpaqueIntercept, SintIntercept, TimerExpired, VpSignalBitset, VpSignalPair,
 };
 
-use crate::macros::{layout, open_enum, wire};
+use wire::{layout, open_enum, wire};
 use bitfield_struct::bitfield;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 

@@ -1,6 +1,6 @@
 //! Properties of the system and of partitions (Linux `hvhdk_mini.h`; the rest from the published VMM crates).
 
-use crate::macros::{layout, open_enum, wire};
+use wire::{layout, open_enum, wire};
 use bitfield_struct::bitfield;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

@@ -1,7 +1,7 @@
 //! Statistics pages: 512 counters of u64 for an object (TLFS, "Statistics"; Linux `mshv_debugfs_counters.c` for the
 //! numbers of the counters).
 
-use crate::macros::{layout, open_enum, wire};
+use wire::{layout, open_enum, wire};
 use crate::{LpIndex, PartitionId, VpIndex};
 use zerocopy::IntoBytes;
 

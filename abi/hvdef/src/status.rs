@@ -1,6 +1,6 @@
 //! TLFS `HV_STATUS`: how a hypercall ended (appendix B).
 
-use crate::macros::open_enum;
+use wire::open_enum;
 
 open_enum! {
     /// Result of a hypercall, bits 15:0 of the result word.

@@ -4,7 +4,7 @@
 //! Each VP has one of each; each has a row of 256 bytes for every SINT. Both sides read and write them at any time: the
 //! structures here tell where things are, they are not to be laid over shared memory.
 
-use crate::macros::layout;
+use wire::layout;
 use crate::message::Message;
 use crate::msr::SINT_COUNT;
 use bitfield_struct::bitfield;

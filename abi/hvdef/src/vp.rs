@@ -7,7 +7,7 @@ mod state;
 pub use register_page::{DirtyClasses, InterruptVectors, REGISTER_PAGE_VERSION, RegisterPage};
 pub use state::{LocalApicState, StimerState, SyntheticTimersState, VpStateType};
 
-use crate::macros::{layout, open_enum, wire};
+use wire::{layout, open_enum, wire};
 
 open_enum! {
     /// Pages that MAP_VP_STATE_PAGE shares.

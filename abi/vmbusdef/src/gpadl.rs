@@ -3,7 +3,7 @@
 //! A list is told in one GPADL_HEADER and as many GPADL_BODY as it takes. It consists of ranges, each 8 bytes of
 //! [`GpaRange`] followed by the 8-byte numbers of its pages; in messages these are aligned to 4 bytes only.
 
-use crate::macros::{layout, wire};
+use wire::{layout, wire};
 
 /// Page numbers that fit into a GPADL_HEADER with one range.
 pub const HEADER_PAGES_MAX: usize = 26;

@@ -17,7 +17,6 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-mod macros;
 
 pub mod gpadl;
 pub mod guid;

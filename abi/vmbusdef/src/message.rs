@@ -4,7 +4,7 @@
 //! structures here are what follows the header. Those of a GPADL are in [`crate::gpadl`], the offer in [`crate::offer`].
 
 use crate::guid::Guid;
-use crate::macros::{layout, open_enum, wire};
+use wire::{layout, open_enum, wire};
 use crate::offer::USER_DATA_SIZE;
 use crate::version::{FeatureFlags, MessageTarget, Version};
 

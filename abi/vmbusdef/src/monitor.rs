@@ -3,7 +3,7 @@
 //! A channel whose offer says that a monitor is allocated signals by setting bit `id % 32` of group `id / 32`; the other
 //! side looks now and then. No current guest needs it.
 
-use crate::macros::{layout, wire};
+use wire::{layout, wire};
 
 /// Groups of 32 triggers.
 pub const GROUPS: usize = 4;

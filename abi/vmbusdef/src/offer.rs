@@ -1,7 +1,7 @@
 //! What a device says of itself to a guest.
 
 use crate::guid::Guid;
-use crate::macros::{layout, wire};
+use wire::{layout, wire};
 use bitfield_struct::bitfield;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

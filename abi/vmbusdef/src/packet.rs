@@ -5,7 +5,7 @@
 //! 0               16                  data_offset8 × 8       length8 × 8
 //! ```
 
-use crate::macros::{layout, open_enum, wire};
+use wire::{layout, open_enum, wire};
 use bitfield_struct::bitfield;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

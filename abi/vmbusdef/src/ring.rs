@@ -1,6 +1,6 @@
 //! The first page of a ring (Linux `struct hv_ring_buffer`). Both sides write it at any time.
 
-use crate::macros::{layout, wire};
+use wire::{layout, wire};
 
 /// Bytes of the control page.
 pub const CONTROL_SIZE: u32 = 4096;

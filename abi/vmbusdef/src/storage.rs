@@ -4,7 +4,7 @@
 //! Every packet is 64 bytes and the payload of a ring packet without pipe framing. Data of a command travels as the one
 //! range of a GPA_DIRECT packet. Answers are completions, with the same 64 bytes filled in.
 
-use crate::macros::{layout, open_enum, wire};
+use wire::{layout, open_enum, wire};
 use bitfield_struct::bitfield;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

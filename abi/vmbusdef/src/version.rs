@@ -1,6 +1,6 @@
 //! Versions of the channel protocol.
 
-use crate::macros::wire;
+use wire::wire;
 use bitfield_struct::bitfield;
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -94,7 +94,7 @@ wire! {
         pub feature_flags: FeatureFlags,
     }
 }
-crate::macros::layout!(MessageTarget, 8, sint @ 0, vtl @ 1, reserved @ 2, feature_flags @ 4);
+wire::layout!(MessageTarget, 8, sint @ 0, vtl @ 1, reserved @ 2, feature_flags @ 4);
 
 #[cfg(test)]
 mod tests {

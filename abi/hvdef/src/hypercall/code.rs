@@ -1,6 +1,6 @@
 //! TLFS `HV_CALL_CODE` (appendix A, and Linux' `HVCALL_*` for those the TLFS does not list).
 
-use crate::macros::open_enum;
+use wire::open_enum;
 
 open_enum! {
     /// Which hypercall, bits 15:0 of the control word.

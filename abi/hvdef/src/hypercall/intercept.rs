@@ -1,7 +1,7 @@
 //! What a parent wants to see or to answer in advance (TLFS, "Intercepts"; layouts of the results from the published
 //! VMM crates).
 
-use crate::macros::{layout, open_enum, wire};
+use wire::{layout, open_enum, wire};
 use crate::{PartitionId, VpIndex};
 use bitfield_struct::bitfield;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};

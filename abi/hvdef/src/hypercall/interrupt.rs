@@ -5,7 +5,7 @@ use super::VpSetHeader;
 use crate::PartitionId;
 use crate::device_interrupt::{DeviceId, InterruptEntry};
 use crate::id::Vtl;
-use crate::macros::{layout, open_enum, wire};
+use wire::{layout, open_enum, wire};
 use bitfield_struct::bitfield;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

@@ -1,7 +1,7 @@
 //! A partition's memory pool and its GPA space (TLFS, "Physical Memory Management", "Guest Physical Address Spaces").
 
 use crate::id::ProximityDomain;
-use crate::macros::{layout, wire};
+use wire::{layout, wire};
 use crate::{Gpn, PartitionId};
 use bitfield_struct::bitfield;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};

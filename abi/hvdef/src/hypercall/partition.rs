@@ -2,7 +2,7 @@
 
 use crate::PartitionId;
 use crate::id::ProximityDomain;
-use crate::macros::{layout, wire};
+use wire::{layout, wire};
 use crate::property::PartitionProperty;
 use bitfield_struct::bitfield;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};

@@ -2,7 +2,7 @@
 //! `hvhdk.h` and the published VMM crates).
 
 use crate::id::{ProximityDomain, Vtl};
-use crate::macros::{layout, open_enum, wire};
+use wire::{layout, open_enum, wire};
 use crate::message::{MESSAGE_SIZE, MessageType, PAYLOAD_MAX};
 use crate::synic::{ConnectionId, PortId};
 use crate::{PartitionId, VpIndex};

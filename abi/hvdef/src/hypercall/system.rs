@@ -2,7 +2,7 @@
 //! "Statistics"; Linux `hvhdk_mini.h`).
 
 use crate::id::ProximityDomain;
-use crate::macros::{layout, open_enum, wire};
+use wire::{layout, open_enum, wire};
 use crate::property::SystemProperty;
 use crate::stats::{StatsIdentity, StatsObjectType};
 use crate::{Gpn, LpIndex};

@@ -1,7 +1,7 @@
 //! Flushing other VPs' translations (TLFS, "Virtual MMU").
 
 use super::VpSetHeader;
-use crate::macros::{layout, wire};
+use wire::{layout, wire};
 use bitfield_struct::bitfield;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

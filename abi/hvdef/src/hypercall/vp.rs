@@ -1,7 +1,7 @@
 //! VPs: creation, registers, state, address translation, dispatch (TLFS, "Virtual Processor Management").
 
 use crate::id::{ProximityDomain, Vtl};
-use crate::macros::{layout, open_enum, wire};
+use wire::{layout, open_enum, wire};
 use crate::register::{RegisterName, RegisterValue, SegmentRegister, TableRegister};
 use crate::vp::{VpStatePageType, VpStateType};
 use crate::{Gpn, PartitionId, VpIndex};

@@ -1,6 +1,6 @@
 //! TLFS `HV_VP_SET`: which VPs of a partition, in several inputs.
 
-use crate::macros::{layout, open_enum, wire};
+use wire::{layout, open_enum, wire};
 
 open_enum! {
     /// TLFS `HV_GENERIC_SET_FORMAT`.

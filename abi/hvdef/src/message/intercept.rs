@@ -1,7 +1,7 @@
 //! Payloads of intercepts: what a VP did and the state it was in (TLFS, "Intercept Messages"; those Linux does not
 //! define from the published VMM crates).
 
-use crate::macros::{layout, open_enum, wire};
+use wire::{layout, open_enum, wire};
 use crate::register::{RegisterValue, SegmentRegister};
 use crate::{Gpa, VpIndex};
 use bitfield_struct::bitfield;

@@ -1,6 +1,6 @@
 //! Payloads of messages that a SynIC slot carries (TLFS, "Synthetic Timers"; Linux `hvhdk.h`).
 
-use crate::macros::{layout, wire};
+use wire::{layout, wire};
 use crate::{HvStatus, PartitionId, VpIndex};
 
 wire! {

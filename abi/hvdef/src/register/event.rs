@@ -1,6 +1,6 @@
 //! Registers about events and about whether the VP runs.
 
-use crate::macros::open_enum;
+use wire::open_enum;
 use bitfield_struct::bitfield;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

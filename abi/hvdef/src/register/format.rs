@@ -1,6 +1,6 @@
 //! What the values of registers look like.
 
-use crate::macros::{layout, wire};
+use wire::{layout, wire};
 use bitfield_struct::bitfield;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

@@ -1,6 +1,6 @@
 //! TLFS `HV_REGISTER_NAME` (x64): how GET_VP_REGISTERS and SET_VP_REGISTERS name registers.
 
-use crate::macros::open_enum;
+use wire::open_enum;
 
 open_enum! {
     /// Name of a VP register. Synthetic ones first, then by chapter of the architecture.

@@ -1,6 +1,6 @@
 //! The register page: registers of a stopped VP, shared with its parent (Linux `struct hv_vp_register_page`).
 
-use crate::macros::{layout, wire};
+use wire::{layout, wire};
 use crate::register::{InterruptState, PendingInterruption, RegisterValue, SegmentRegister};
 use bitfield_struct::bitfield;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};

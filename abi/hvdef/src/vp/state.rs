@@ -1,6 +1,6 @@
 //! Parts of a VP's state as GET_VP_STATE and SET_VP_STATE move them.
 
-use crate::macros::{layout, open_enum, wire};
+use wire::{layout, open_enum, wire};
 use crate::msr::{STIMER_COUNT, StimerConfig};
 
 open_enum! {

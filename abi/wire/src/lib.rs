@@ -1,8 +1,16 @@
-//! The two forms that nearly every ABI type here takes.
+//! The forms that nearly every type of an ABI takes: structures with a pinned layout and enumerations that stay open.
+//!
+//! Only macros, for the crates beside this one.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[doc(hidden)]
+pub use zerocopy;
 
 /// Declares an open enumeration: a newtype with named constants, which carries values it does not know unharmed.
 ///
 /// `name()` gives the name of a known value; `Debug` prints it, or the number in hexadecimal.
+#[macro_export]
 macro_rules! open_enum {
     (
         $(#[$meta:meta])*
@@ -14,7 +22,7 @@ macro_rules! open_enum {
         #[repr(transparent)]
         #[derive(
             Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash,
-            zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout,
+            $crate::zerocopy::FromBytes, $crate::zerocopy::IntoBytes, $crate::zerocopy::Immutable, $crate::zerocopy::KnownLayout,
         )]
         pub struct $type(pub $repr);
 
@@ -45,6 +53,7 @@ macro_rules! open_enum {
 }
 
 /// Pins a layout at compile time: `layout!(Type, size, field @ offset, …)`, all decimal bytes as in the documents.
+#[macro_export]
 macro_rules! layout {
     ($type:ty, $size:expr $(, $field:ident @ $offset:expr)* $(,)?) => {
         const _: () = {
@@ -55,6 +64,7 @@ macro_rules! layout {
 }
 
 /// Declares a structure that crosses the boundary: C layout and the conversions from and to bytes.
+#[macro_export]
 macro_rules! wire {
     ($($(#[$meta:meta])* pub struct $type:ident { $($body:tt)* })+) => {
         $(
@@ -62,11 +72,9 @@ macro_rules! wire {
             #[repr(C)]
             #[derive(
                 Clone, Copy, PartialEq, Eq, Debug,
-                zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout,
+                $crate::zerocopy::FromBytes, $crate::zerocopy::IntoBytes, $crate::zerocopy::Immutable, $crate::zerocopy::KnownLayout,
             )]
             pub struct $type { $($body)* }
         )+
     };
 }
-
-pub(crate) use {layout, open_enum, wire};
