@@ -1,8 +1,8 @@
 //! Devices of the root and their interrupts, as MAP_DEVICE_INTERRUPT names them (Linux `hvhdk_mini.h`,
 //! `union hv_device_id`, `struct hv_interrupt_entry`).
 
-use wire::{layout, open_enum, wire};
 use bitfield_struct::bitfield;
+use wire::{layout, open_enum, wire};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// What a [`DeviceId`] names, its bits 63:62.

@@ -22,7 +22,6 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-
 pub mod address;
 pub mod cpuid;
 pub mod device_interrupt;

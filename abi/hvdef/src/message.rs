@@ -16,8 +16,8 @@ pub use synic::{
     AsyncCallCompletion, OpaqueIntercept, SintIntercept, TimerExpired, VpSignalBitset, VpSignalPair,
 };
 
-use wire::{layout, open_enum, wire};
 use bitfield_struct::bitfield;
+use wire::{layout, open_enum, wire};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of a message with its header.

@@ -1,7 +1,7 @@
 //! Properties of the system and of partitions (Linux `hvhdk_mini.h`; the rest from the published VMM crates).
 
-use wire::{layout, open_enum, wire};
 use bitfield_struct::bitfield;
+use wire::{layout, open_enum, wire};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 open_enum! {

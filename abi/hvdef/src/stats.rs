@@ -1,8 +1,8 @@
 //! Statistics pages: 512 counters of u64 for an object (TLFS, "Statistics"; Linux `mshv_debugfs_counters.c` for the
 //! numbers of the counters).
 
-use wire::{layout, open_enum, wire};
 use crate::{LpIndex, PartitionId, VpIndex};
+use wire::{layout, open_enum, wire};
 use zerocopy::IntoBytes;
 
 open_enum! {

@@ -4,10 +4,10 @@
 //! Each VP has one of each; each has a row of 256 bytes for every SINT. Both sides read and write them at any time: the
 //! structures here tell where things are, they are not to be laid over shared memory.
 
-use wire::layout;
 use crate::message::Message;
 use crate::msr::SINT_COUNT;
 use bitfield_struct::bitfield;
+use wire::layout;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of a SINT's row in any of the pages.

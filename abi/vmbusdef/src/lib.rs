@@ -17,7 +17,6 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-
 pub mod gpadl;
 pub mod guid;
 pub mod message;

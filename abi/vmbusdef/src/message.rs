@@ -4,9 +4,9 @@
 //! structures here are what follows the header. Those of a GPADL are in [`crate::gpadl`], the offer in [`crate::offer`].
 
 use crate::guid::Guid;
-use wire::{layout, open_enum, wire};
 use crate::offer::USER_DATA_SIZE;
 use crate::version::{FeatureFlags, MessageTarget, Version};
+use wire::{layout, open_enum, wire};
 
 /// Most bytes of a message, its header included.
 pub const MESSAGE_MAX: usize = 240;

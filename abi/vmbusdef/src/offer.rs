@@ -1,8 +1,8 @@
 //! What a device says of itself to a guest.
 
 use crate::guid::Guid;
-use wire::{layout, wire};
 use bitfield_struct::bitfield;
+use wire::{layout, wire};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of user-defined data in an offer and in OPENCHANNEL.

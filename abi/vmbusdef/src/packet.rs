@@ -5,8 +5,8 @@
 //! 0               16                  data_offset8 × 8       length8 × 8
 //! ```
 
-use wire::{layout, open_enum, wire};
 use bitfield_struct::bitfield;
+use wire::{layout, open_enum, wire};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 open_enum! {

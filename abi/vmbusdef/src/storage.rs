@@ -4,8 +4,8 @@
 //! Every packet is 64 bytes and the payload of a ring packet without pipe framing. Data of a command travels as the one
 //! range of a GPA_DIRECT packet. Answers are completions, with the same 64 bytes filled in.
 
-use wire::{layout, open_enum, wire};
 use bitfield_struct::bitfield;
+use wire::{layout, open_enum, wire};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of a packet.

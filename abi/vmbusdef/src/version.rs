@@ -1,8 +1,8 @@
 //! Versions of the channel protocol.
 
-use wire::wire;
 use bitfield_struct::bitfield;
 use core::fmt;
+use wire::wire;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Major number in the upper half, minor in the lower (`VERSION_*` in Linux).

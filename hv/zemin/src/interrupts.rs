@@ -28,6 +28,9 @@ pub const DEVICE_VECTORS: core::ops::RangeInclusive<u8> = 0x20..=0xEF;
 /// stop it: should an interrupt be lost on its way, as QEMU 10 can lose one (docs/debugging.md), the next one comes for it.
 const REPEATED: u64 = 1 << 17;
 
+/// Longest time in a guest, in time-stamp counter ticks: some tenths of a second.
+const LONGEST_TURN: u64 = 1 << 28;
+
 /// The local APIC of whichever LP asks.
 pub static APIC: Once<LocalApic> = Once::new();
 
@@ -151,6 +154,15 @@ pub fn start_lp(apic_id: u32, page: u8, wait_us: impl Fn(u64)) {
 pub fn on_machine_nmi() {
     if let Some(vp) = lp::try_current().and_then(|lp| lp.root_vp.get()) {
         vp.request(Request::Nmi);
+    }
+}
+
+/// Sets the physical timer for an LP that enters a guest. Even without a deadline it comes back some day: an interrupt from
+/// another LP may have been lost on its way, and its sender does not repeat it.
+pub fn set_guest_timer(lp: &Lp, deadline: u64) {
+    set_timer(lp, deadline);
+    if lp.timer_deadline.get() == u64::MAX {
+        set_timer(lp, cpu::rdtsc().saturating_add(LONGEST_TURN));
     }
 }
 

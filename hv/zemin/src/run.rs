@@ -203,7 +203,7 @@ fn take_in(vp: &Vp, state: &mut State) -> u64 {
 /// For a VP that does not run this has time until it does.
 pub fn update_timer(lp: &Lp, state: &State) {
     if state.on_lp {
-        interrupts::set_timer(lp, lp.turn_end.get().min(state.next_deadline()));
+        interrupts::set_guest_timer(lp, lp.turn_end.get().min(state.next_deadline()));
     }
 }
 

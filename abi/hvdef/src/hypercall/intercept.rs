@@ -1,9 +1,9 @@
 //! What a parent wants to see or to answer in advance (TLFS, "Intercepts"; layouts of the results from the published
 //! VMM crates).
 
-use wire::{layout, open_enum, wire};
 use crate::{PartitionId, VpIndex};
 use bitfield_struct::bitfield;
+use wire::{layout, open_enum, wire};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 wire! {

@@ -5,8 +5,8 @@ use super::VpSetHeader;
 use crate::PartitionId;
 use crate::device_interrupt::{DeviceId, InterruptEntry};
 use crate::id::Vtl;
-use wire::{layout, open_enum, wire};
 use bitfield_struct::bitfield;
+use wire::{layout, open_enum, wire};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 wire! {

@@ -1,9 +1,9 @@
 //! A partition's memory pool and its GPA space (TLFS, "Physical Memory Management", "Guest Physical Address Spaces").
 
 use crate::id::ProximityDomain;
-use wire::{layout, wire};
 use crate::{Gpn, PartitionId};
 use bitfield_struct::bitfield;
+use wire::{layout, wire};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 wire! {

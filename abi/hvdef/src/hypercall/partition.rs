@@ -2,9 +2,9 @@
 
 use crate::PartitionId;
 use crate::id::ProximityDomain;
-use wire::{layout, wire};
 use crate::property::PartitionProperty;
 use bitfield_struct::bitfield;
+use wire::{layout, wire};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 wire! {

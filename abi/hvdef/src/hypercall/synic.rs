@@ -2,11 +2,11 @@
 //! `hvhdk.h` and the published VMM crates).
 
 use crate::id::{ProximityDomain, Vtl};
-use wire::{layout, open_enum, wire};
 use crate::message::{MESSAGE_SIZE, MessageType, PAYLOAD_MAX};
 use crate::synic::{ConnectionId, PortId};
 use crate::{PartitionId, VpIndex};
 use bitfield_struct::bitfield;
+use wire::{layout, open_enum, wire};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 wire! {

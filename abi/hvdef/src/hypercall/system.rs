@@ -2,10 +2,10 @@
 //! "Statistics"; Linux `hvhdk_mini.h`).
 
 use crate::id::ProximityDomain;
-use wire::{layout, open_enum, wire};
 use crate::property::SystemProperty;
 use crate::stats::{StatsIdentity, StatsObjectType};
 use crate::{Gpn, LpIndex};
+use wire::{layout, open_enum, wire};
 
 wire! {
     /// [`GET_LOGICAL_PROCESSOR_RUN_TIME`](super::HypercallCode::GET_LOGICAL_PROCESSOR_RUN_TIME).

@@ -1,8 +1,8 @@
 //! Flushing other VPs' translations (TLFS, "Virtual MMU").
 
 use super::VpSetHeader;
-use wire::{layout, wire};
 use bitfield_struct::bitfield;
+use wire::{layout, wire};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 wire! {

@@ -1,11 +1,11 @@
 //! VPs: creation, registers, state, address translation, dispatch (TLFS, "Virtual Processor Management").
 
 use crate::id::{ProximityDomain, Vtl};
-use wire::{layout, open_enum, wire};
 use crate::register::{RegisterName, RegisterValue, SegmentRegister, TableRegister};
 use crate::vp::{VpStatePageType, VpStateType};
 use crate::{Gpn, PartitionId, VpIndex};
 use bitfield_struct::bitfield;
+use wire::{layout, open_enum, wire};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 wire! {

@@ -1,10 +1,10 @@
 //! Payloads of intercepts: what a VP did and the state it was in (TLFS, "Intercept Messages"; those Linux does not
 //! define from the published VMM crates).
 
-use wire::{layout, open_enum, wire};
 use crate::register::{RegisterValue, SegmentRegister};
 use crate::{Gpa, VpIndex};
 use bitfield_struct::bitfield;
+use wire::{layout, open_enum, wire};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 wire! {

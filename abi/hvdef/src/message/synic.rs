@@ -1,7 +1,7 @@
 //! Payloads of messages that a SynIC slot carries (TLFS, "Synthetic Timers"; Linux `hvhdk.h`).
 
-use wire::{layout, wire};
 use crate::{HvStatus, PartitionId, VpIndex};
+use wire::{layout, wire};
 
 wire! {
     /// [`TIMER_EXPIRED`](super::MessageType::TIMER_EXPIRED).

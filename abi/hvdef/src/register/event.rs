@@ -1,7 +1,7 @@
 //! Registers about events and about whether the VP runs.
 
-use wire::open_enum;
 use bitfield_struct::bitfield;
+use wire::open_enum;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 open_enum! {

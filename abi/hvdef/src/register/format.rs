@@ -1,7 +1,7 @@
 //! What the values of registers look like.
 
-use wire::{layout, wire};
 use bitfield_struct::bitfield;
+use wire::{layout, wire};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 wire! {

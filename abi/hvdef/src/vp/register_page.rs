@@ -1,8 +1,8 @@
 //! The register page: registers of a stopped VP, shared with its parent (Linux `struct hv_vp_register_page`).
 
-use wire::{layout, wire};
 use crate::register::{InterruptState, PendingInterruption, RegisterValue, SegmentRegister};
 use bitfield_struct::bitfield;
+use wire::{layout, wire};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Version of the layout.

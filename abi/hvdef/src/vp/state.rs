@@ -1,7 +1,7 @@
 //! Parts of a VP's state as GET_VP_STATE and SET_VP_STATE move them.
 
-use wire::{layout, open_enum, wire};
 use crate::msr::{STIMER_COUNT, StimerConfig};
+use wire::{layout, open_enum, wire};
 
 open_enum! {
     /// Which part. Bit 31: passed by page.

@@ -8,34 +8,40 @@ use arch_x86::vcpu::SystemReg;
 use core::sync::atomic::Ordering;
 use hvdef::msr as hv;
 
-/// Registers that the back end keeps, by number.
-const KEPT: [(u32, SystemReg); 9] = [
-    (physical::PAT, SystemReg::Pat),
-    (0x174, SystemReg::SysenterCs),
-    (0x175, SystemReg::SysenterEsp),
-    (0x176, SystemReg::SysenterEip),
-    (0xC000_0081, SystemReg::Star),
-    (0xC000_0082, SystemReg::Lstar),
-    (0xC000_0083, SystemReg::Cstar),
-    (0xC000_0084, SystemReg::Sfmask),
-    (0xC000_0102, SystemReg::KernelGsBase),
-];
+/// The register that the back end keeps under this number.
+fn kept(index: u32) -> Option<SystemReg> {
+    Some(match index {
+        physical::PAT => SystemReg::Pat,
+        0x174 => SystemReg::SysenterCs,
+        0x175 => SystemReg::SysenterEsp,
+        0x176 => SystemReg::SysenterEip,
+        0xC000_0081 => SystemReg::Star,
+        0xC000_0082 => SystemReg::Lstar,
+        0xC000_0083 => SystemReg::Cstar,
+        0xC000_0084 => SystemReg::Sfmask,
+        0xC000_0102 => SystemReg::KernelGsBase,
+        _ => return None,
+    })
+}
 
-/// Registers that read 0 and ignore writes: firmware's and platform's, which Linux touches everywhere.
-const EMPTY: [u32; 12] = [
-    0x8B,        // microcode revision
-    0x1A0,       // miscellaneous enable
-    0x1D9,       // debug control
-    0x17,        // platform id
-    0xC001_0015, // hardware configuration
-    0xC001_001F, // northbridge configuration
-    0xC001_0055, // interrupt pending
-    0xC001_1020, // load-store configuration
-    0xC001_1022, // data cache configuration
-    0xC001_1028, // floating-point configuration
-    0xC001_1029, // decode configuration
-    0xC001_0064, // P-state 0
-];
+/// Whether a register reads 0 and ignores writes: firmware's and platform's, which Linux touches everywhere.
+fn is_empty(index: u32) -> bool {
+    matches!(
+        index,
+        0x8B            // microcode revision
+        | 0x1A0         // miscellaneous enable
+        | 0x1D9         // debug control
+        | 0x17          // platform id
+        | 0xC001_0015   // hardware configuration
+        | 0xC001_001F   // northbridge configuration
+        | 0xC001_0055   // interrupt pending
+        | 0xC001_1020   // load-store configuration
+        | 0xC001_1022   // data cache configuration
+        | 0xC001_1028   // floating-point configuration
+        | 0xC001_1029   // decode configuration
+        | 0xC001_0064 // P-state 0
+    )
+}
 
 /// TSC_AUX.
 const TSC_AUX: u32 = 0xC000_0103;
@@ -52,14 +58,14 @@ fn is_known(index: u32) -> bool {
 
 /// Reads an MSR.
 pub fn read(vp: &Vp, state: &mut State, index: u32) -> Result<u64, Fault> {
-    if let Some(&(_, register)) = KEPT.iter().find(|(number, _)| *number == index) {
+    if let Some(register) = kept(index) {
         return Ok(state.vcpu.system(register));
     }
     match index {
         physical::TSC => Ok(arch_x86::cpu::rdtsc()),
         TSC_AUX => Ok(state.tsc_aux),
         physical::MTRR_CAP => Ok(MTRRS),
-        _ if EMPTY.contains(&index) => Ok(0),
+        _ if is_empty(index) => Ok(0),
         physical::MTRR_FIRST..=physical::MTRR_DEF_TYPE => {
             state.mtrrs.get(index).copied().ok_or(Fault)
         }
@@ -79,7 +85,7 @@ pub fn write(
     index: u32,
     value: u64,
 ) -> Result<(), Fault> {
-    if let Some(&(_, register)) = KEPT.iter().find(|(number, _)| *number == index) {
+    if let Some(register) = kept(index) {
         state.vcpu.set_system(register, value);
         return Ok(());
     }
@@ -89,7 +95,7 @@ pub fn write(
             state.set_tsc_aux(value);
             Ok(())
         }
-        _ if EMPTY.contains(&index) => Ok(()),
+        _ if is_empty(index) => Ok(()),
         physical::MTRR_FIRST..=physical::MTRR_DEF_TYPE => {
             *state.mtrrs.get(index).ok_or(Fault)? = value;
             Ok(())
