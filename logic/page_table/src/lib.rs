@@ -8,6 +8,7 @@
 //! table    map, unmap, mark: Table::change, one entry at a time
 //! walk     what is there: translate, find
 //! access   accessed and dirty bits, page by page even inside large leaves
+//! fold     one large leaf again where all parts of a split one mean the same
 //! teardown giving table pages back, at once or in steps
 //! ```
 //!
@@ -24,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod fold;
 mod format;
 mod table;
 mod teardown;

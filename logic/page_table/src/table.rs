@@ -236,7 +236,7 @@ impl Table {
     }
 
     /// The `i`th of the 512 smaller entries that mean the same as `entry`.
-    fn part(&self, entry: u64, level: u32, i: u64) -> u64 {
+    pub(crate) fn part(&self, entry: u64, level: u32, i: u64) -> u64 {
         let dirty_from = (entry & DIRTY_FROM) >> DIRTY_FROM_SHIFT;
         let dirty = if dirty_from != 0 && i >= dirty_from { self.format.dirty } else { 0 };
         if !self.is_present(entry) {

@@ -278,6 +278,51 @@ fn clearing_asks_for_a_flush_only_if_something_was_set() {
 }
 
 #[test]
+fn a_split_leaf_becomes_one_again_when_its_parts_agree() {
+    for (format, largest, tables) in
+        [(NESTED, PageSize::Huge, 2), (EXTENDED, PageSize::Huge, 2), (NESTED, PageSize::Large, 3)]
+    {
+        let mut heap = Heap::new(100);
+        let table = Table::new(&mut heap, format).unwrap();
+        table.map(&mut heap, 0, 0, G1, RW, largest).unwrap();
+        assert_eq!(heap.pages.len(), tables);
+        let map = |heap: &mut Heap, page: u64, flags| {
+            table.map(heap, page * K4, page * K4, K4, flags, PageSize::Small).unwrap();
+            table.fold(heap, page * K4, largest);
+        };
+        // Two pages in one leaf, one in another, with rights of their own.
+        for page in [7, 511, 512] {
+            map(&mut heap, page, flags::PRESENT);
+        }
+        assert_eq!(heap.pages.len(), 5, "both leaves are split");
+        for page in [511, 512] {
+            map(&mut heap, page, RW);
+        }
+        assert_eq!(heap.pages.len(), 4, "one still has a page that differs");
+        map(&mut heap, 7, RW);
+        assert_eq!(heap.pages.len(), tables);
+        assert_eq!(table.translate(&heap, 5 * M2 + 9).unwrap().size, largest);
+    }
+}
+
+#[test]
+fn leaves_that_belong_elsewhere_or_differ_in_dirt_stay_apart() {
+    let (mut heap, table) = fixture();
+    table.map(&mut heap, 0, K4, M2, RW, PageSize::Small).unwrap();
+    table.map(&mut heap, M2, 0, M2, RW, PageSize::Small).unwrap();
+    table.map(&mut heap, 2 * M2, 0, M2 - K4, RW, PageSize::Small).unwrap();
+    touch(&mut heap, &table, M2 + 3 * K4);
+    let pages = heap.pages.len();
+    (0..4).for_each(|leaf| table.fold(&mut heap, leaf * M2, PageSize::Huge));
+    assert_eq!(heap.pages.len(), pages);
+    assert_eq!(table.translate(&heap, 5).unwrap().address, K4 + 5);
+    (0..512).for_each(|page| touch(&mut heap, &table, M2 + page * K4));
+    table.fold(&mut heap, M2, PageSize::Huge);
+    assert_eq!(heap.pages.len(), pages - 1, "now all of them are dirty");
+    assert_eq!(count(&harvest(&mut heap, &table, M2, 512)), 512);
+}
+
+#[test]
 fn pruning_in_steps_returns_every_page_but_the_root() {
     let (mut heap, table) = fixture();
     table.map(&mut heap, K4, K4, 3 * G1, RW, PageSize::Large).unwrap();
@@ -310,7 +355,7 @@ fn operations() -> impl Strategy<Value = Vec<(u8, u64, u64, u64, bool)>> {
 
 proptest! {
     #[test]
-    fn agrees_with_a_flat_model(ops in operations(), extended in any::<bool>()) {
+    fn agrees_with_a_flat_model(ops in operations(), extended in any::<bool>(), fold in any::<bool>()) {
         let mut heap = Heap::new(10_000);
         let table = Table::new(&mut heap, FORMATS[usize::from(extended)]).unwrap();
         let mut model = [Flat::Empty; WINDOW as usize];
@@ -325,6 +370,9 @@ proptest! {
             };
             table.change(&mut heap, page * K4, count * K4, change).unwrap();
             (0..count).for_each(|i| model[(page + i) as usize] = flat(target + i));
+            if fold {
+                table.fold(&mut heap, page * K4, PageSize::Huge);
+            }
         }
         for (page, flat) in model.into_iter().enumerate() {
             let found = match table.find(&heap, page as u64 * K4) {

@@ -2,7 +2,7 @@
 
 use super::{Call, tlb};
 use crate::children;
-use crate::deposits;
+use crate::deposits::{self, RETURNED, Returns};
 use crate::mem::{PAGE, phys};
 use crate::partition::{Partition, ROOT};
 use crate::vp::State;
@@ -11,7 +11,7 @@ use hvdef::hypercall::memory::{DepositMemory, WithdrawMemory};
 use hypercall::Outcome;
 
 /// Pages withdrawn in one go: each is zeroed, so that nothing of the hypervisor's leaves with it.
-const WITHDRAW_BATCH: u16 = 32;
+const WITHDRAW_BATCH: u16 = RETURNED as u16;
 
 /// Pages the parent has deposited for itself and not withdrawn.
 pub fn root_deposited() -> usize {
@@ -38,7 +38,7 @@ pub fn return_lent_page(parent: &Partition, page: u64) {
 
 /// DEPOSIT_MEMORY: all pages of the call, or none.
 pub fn deposit(call: &Call, state: &mut State) -> Outcome {
-    match try_deposit(call) {
+    match try_deposit(call, state) {
         Ok(()) => {
             // From here on nobody but the hypervisor reaches the pages.
             tlb::flush_all(call, state);
@@ -48,7 +48,7 @@ pub fn deposit(call: &Call, state: &mut State) -> Outcome {
     }
 }
 
-fn try_deposit(call: &Call) -> Result<(), HvStatus> {
+fn try_deposit(call: &Call, state: &mut State) -> Result<(), HvStatus> {
     let input: DepositMemory = call.input()?;
     let owner = children::find(input.partition_id)?;
     let parent = call.vp.partition;
@@ -62,8 +62,8 @@ fn try_deposit(call: &Call) -> Result<(), HvStatus> {
     }
     for (index, &page) in pages.iter().enumerate() {
         if let Err(status) = deposits::take(parent, page) {
-            let taken = pages.get(..index).unwrap_or_default();
-            taken.iter().for_each(|&page| _ = deposits::give_back(parent, page));
+            drop(owner);
+            give_back(call, state, pages.get(..index).unwrap_or_default());
             return Err(status);
         }
     }
@@ -72,11 +72,36 @@ fn try_deposit(call: &Call) -> Result<(), HvStatus> {
     Ok(())
 }
 
+/// Returns pages that were taken a moment ago.
+fn give_back(call: &Call, state: &mut State, pages: &[u64]) {
+    for pages in pages.chunks(RETURNED) {
+        let mut returns = Returns::new();
+        pages.iter().for_each(|&page| _ = returns.give_back(call.vp.partition, page));
+        end(call, state, returns);
+    }
+}
+
+/// Makes leaves whole in which all pages are back. The caller uses no partition that could be deleted: who does that waits
+/// for its users, and this waits for all LPs.
+fn end(call: &Call, state: &mut State, mut returns: Returns) {
+    if returns.fold(call.vp.partition) {
+        tlb::flush_all(call, state);
+    }
+    returns.end();
+}
+
 /// Most pages of one call: a page of input less its header.
 const MAX_PAGES: usize = 511;
 
 /// WITHDRAW_MEMORY: as many unused pages as were asked for; NO_RESOURCES when they run out.
-pub fn withdraw(call: &Call) -> Outcome {
+pub fn withdraw(call: &Call, state: &mut State) -> Outcome {
+    let mut returns = Returns::new();
+    let outcome = withdraw_some(call, &mut returns);
+    end(call, state, returns);
+    outcome
+}
+
+fn withdraw_some(call: &Call, returns: &mut Returns) -> Outcome {
     let owner =
         match call.input::<WithdrawMemory>().and_then(|input| children::find(input.partition_id)) {
             Ok(owner) => owner,
@@ -85,19 +110,24 @@ pub fn withdraw(call: &Call) -> Outcome {
     let reps = call.reps();
     let end = reps.end.min(reps.start.saturating_add(WITHDRAW_BATCH));
     for rep in reps.start..end {
-        if let Err(status) = withdraw_one(call, &owner, rep) {
+        if let Err(status) = withdraw_one(call, &owner, rep, returns) {
             return Outcome::Failed { status, reps: rep };
         }
     }
     Outcome::Continue { reps: end }
 }
 
-fn withdraw_one(call: &Call, owner: &Partition, rep: u16) -> Result<(), HvStatus> {
+fn withdraw_one(
+    call: &Call,
+    owner: &Partition,
+    rep: u16,
+    returns: &mut Returns,
+) -> Result<(), HvStatus> {
     let page = owner.pool.lock().remove().ok_or(HvStatus::NO_RESOURCES)?;
     phys::zero(page, PAGE);
     let done = call
         .output_rep(rep, &(page / PAGE))
-        .and_then(|()| deposits::give_back(call.vp.partition, page));
+        .and_then(|()| returns.give_back(call.vp.partition, page));
     if done.is_err() {
         owner.pool.lock().add(page);
     }

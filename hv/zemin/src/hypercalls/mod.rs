@@ -157,7 +157,7 @@ fn dispatch(call: &Call, state: &mut State) -> Outcome {
         C::INSTALL_INTERCEPT => intercept::install(call),
         C::QUERY_CAPABILITIES => system::capabilities(call),
         C::DEPOSIT_MEMORY => memory::deposit(call, state),
-        C::WITHDRAW_MEMORY => memory::withdraw(call),
+        C::WITHDRAW_MEMORY => memory::withdraw(call, state),
         C::CREATE_PARTITION => partitions::create(call),
         C::INITIALIZE_PARTITION => partitions::initialize(call),
         C::FINALIZE_PARTITION => partitions::finalize(call, state),

@@ -1,6 +1,6 @@
 //! Children come and go, and leave nothing behind: not in the hypervisor, not in the parent.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use harness::Running;
@@ -10,8 +10,10 @@ use system_tests::{Tests, number, on};
 use super::machine::{Guest, Kernel, parent};
 
 const LIMIT: Duration = Duration::from_secs(240);
-/// The parent's second-level tables stay split where it once gave a page away: a table for each 2 MiB of its memory.
-const TABLES: u64 = 1024;
+/// For how long a kernel may keep what it has promised to free.
+const SETTLES: Duration = Duration::from_secs(60);
+/// MiB of the parent's memory that its caches take and give.
+const CACHES: u64 = 8;
 
 /// Adds all of them.
 pub fn add(tests: &mut Tests) {
@@ -63,6 +65,12 @@ impl Ledger {
         let deposited = field("root_deposited_pages")?;
         Ok(Self { pool_free, deposited, partitions, files, available })
     }
+
+    /// Exactly as much of everything as `before`; only the parent's free memory moves with its caches.
+    fn is_like(self, before: Self) -> bool {
+        let caches = before.available.saturating_sub(self.available);
+        Self { available: before.available, ..self } == before && caches <= CACHES
+    }
 }
 
 /// The ledger is the same after `times` cycles as after the first few, which fill caches for good.
@@ -79,15 +87,14 @@ fn leaves_nothing(
     for count in 0..times {
         cycle(parent, count).with_context(|| format!("cycle {count}"))?;
     }
-    let after = Ledger::of(parent)?;
+    // The kernel frees files, and pages of the last child, a moment later.
+    let deadline = Instant::now() + SETTLES;
+    let mut after = Ledger::of(parent)?;
+    while !after.is_like(before) && Instant::now() < deadline {
+        after = Ledger::of(parent)?;
+    }
     println!("before {before:?}, after {times} cycles {after:?}");
-    let used = before.pool_free.saturating_sub(after.pool_free);
-    ensure!(used <= TABLES.min(u64::from(times)), "{before:?} {after:?}");
-    ensure!(after.deposited == before.deposited, "{before:?} {after:?}");
-    ensure!(after.partitions == 1 && before.partitions == 1, "{before:?} {after:?}");
-    // The kernel frees some of its files later, and caches by processor.
-    ensure!(after.files <= before.files + 32, "{before:?} {after:?}");
-    ensure!(after.available + 8 >= before.available, "{before:?} {after:?}");
+    ensure!(after.is_like(before), "{before:?}, after {times} cycles {after:?}");
     Ok(())
 }
 
