@@ -6,6 +6,9 @@
  * are lines as of the guest: `bench NAME_start TICKS 1`, `bench NAME_resident BYTES 1`, `bench NAME_taken BYTES 1` (what
  * the parent has less, guest's memory not counted), `bench NAME_rest BYTES 1` (of it what is not the worker's own: deposits
  * and the kernel's), `bench NAME_status STATUS 1`.
+ *
+ * Lines `bench-mark JOB` and `bench-stop JOB` frame a job of the guest: the hypervisor's exits between a second after the one
+ * and a second after the other are `bench JOB_exits EXITS 1`. The guest waits longer than that before it begins.
  */
 #define _GNU_SOURCE
 #include <stdint.h>
@@ -58,6 +61,40 @@ static int64_t available(void)
     return sum;
 }
 
+/* Exits of all guests so far. */
+static uint64_t exits(void)
+{
+    char line[256];
+    uint64_t sum = 0;
+    FILE *counters = popen("zm hv counters", "r");
+    while (counters && fgets(line, sizeof line, counters))
+        sscanf(line, " exits.total %lu", &sum);
+    if (counters)
+        pclose(counters);
+    return sum;
+}
+
+static struct job {
+    char name[64];
+    uint64_t exits;
+} jobs[16];
+static unsigned job_count;
+
+/* Takes note of a job's beginning and end in a line. */
+static void watch_jobs(const char *line)
+{
+    char name[64];
+    if (sscanf(line, "bench-mark %63s", name) == 1 && job_count < sizeof jobs / sizeof *jobs) {
+        sleep(1);
+        strcpy(jobs[job_count].name, name);
+        jobs[job_count].exits = exits();
+    } else if (sscanf(line, "bench-stop %63s", name) == 1 && job_count < sizeof jobs / sizeof *jobs) {
+        sleep(1);
+        jobs[job_count].exits = exits() - jobs[job_count].exits;
+        job_count++;
+    }
+}
+
 static char output[1 << 16];
 
 int main(int argc, char **argv)
@@ -66,7 +103,7 @@ int main(int argc, char **argv)
     uint64_t guest, ticks = 0;
     struct resident worker = { 0, 0, 0 };
     int64_t before, taken = 0;
-    size_t used = 0;
+    size_t used = 0, line = 0;
     if (argc < 4 || pipe(ends))
         return 2;
     guest = strtoull(argv[2], NULL, 10) << 20;
@@ -89,6 +126,8 @@ int main(int argc, char **argv)
         if (got <= 0)
             break;
         used += got;
+        for (char *end; (end = strchr(output + line, '\n')); line = end + 1 - output)
+            watch_jobs(output + line);
         if (!ticks && strstr(output, "bench-init")) {
             ticks = now - start;
             worker = resident(pid, guest);
@@ -97,6 +136,8 @@ int main(int argc, char **argv)
     }
     waitpid(pid, &status, 0);
     fputs(output, stdout);
+    for (unsigned i = 0; i < job_count; i++)
+        printf("bench %s_exits %lu 1\n", jobs[i].name, jobs[i].exits);
     if (ticks) {
         printf("bench %s_start %llu 1\n", argv[1], (unsigned long long)ticks);
         printf("bench %s_resident %llu 1\n", argv[1], (unsigned long long)worker.others);

@@ -3,8 +3,10 @@
 //!
 //! All machines run with `-icount shift=0`, so that the guest's time-stamp counter counts instructions:
 //! the figures depend neither on the host nor on its load. What is measured: `image/bench/init.c` by Linux guests,
-//! `tests/guests/src/tests/measure.rs` by the test kernel, `image/bench/stopwatch.c` by a parent.
+//! `tests/guests/src/tests/measure.rs` by the test kernel, `image/bench/disk.c` by
+//! a Linux guest with a disk, `image/bench/stopwatch.c` by a parent.
 
+mod disk;
 mod figures;
 mod guests;
 mod machines;
@@ -19,6 +21,7 @@ use serde::Serialize;
 
 use crate::build;
 use crate::context::Context;
+use disk::DiskLine;
 use guests::Guests;
 use table::{ChildLine, Misses, ParentLine};
 
@@ -31,6 +34,9 @@ pub struct Options {
     /// Only children and the bare machine that they are compared with
     #[arg(long, conflicts_with = "bare_only")]
     children_only: bool,
+    /// Only a child's disk
+    #[arg(long, conflicts_with_all = ["bare_only", "children_only"])]
+    disk_only: bool,
     /// Fail if a goal is missed
     #[arg(long)]
     check: bool,
@@ -41,6 +47,7 @@ pub struct Options {
 struct Report {
     parent: Vec<ParentLine>,
     children: Vec<ChildLine>,
+    disk: Vec<DiskLine>,
 }
 
 /// Measures, prints tables, and leaves `out/bench.json`.
@@ -50,18 +57,24 @@ pub fn run(context: &Context, options: &Options) -> Result<()> {
     let artefacts = build::run(context, &build)?;
     let guests = Guests::make(context, &artefacts)?;
     let mut report = Report::default();
-    if !options.children_only {
+    if !options.children_only && !options.disk_only {
         let bare = machines::parent(context, &guests, true)?;
         let zemin =
             if options.bare_only { None } else { Some(machines::parent(context, &guests, false)?) };
         report.parent = table::compare_parent(&bare, zemin.as_ref());
         print!("{}", table::parent_table(&report.parent));
     }
-    if !options.bare_only {
+    if !options.bare_only && !options.disk_only {
         let metal = machines::metal(context, &artefacts, &guests)?;
         let children = machines::children(context, &artefacts, &guests)?;
         report.children = table::compare_children(&metal, &children);
         print!("{}", table::child_table(&report.children));
+    }
+    if !options.bare_only {
+        let metal = machines::disk_metal(context, &guests)?;
+        let (child, copies) = machines::disk(context, &guests)?;
+        report.disk = disk::compare(&metal, &child);
+        print!("{}", disk::table(&report.disk, copies));
     }
     fs::write(context.out.join("bench.json"), serde_json::to_string_pretty(&report)? + "\n")?;
     let missed = report.missed();
@@ -76,6 +89,7 @@ impl Report {
         let parent =
             self.parent.iter().filter_map(Misses::missed).map(|name| format!("{name} (parent)"));
         let children = self.children.iter().filter_map(Misses::missed).map(str::to_owned);
-        parent.chain(children).collect()
+        let disk = self.disk.iter().filter_map(Misses::missed).map(str::to_owned);
+        parent.chain(children).chain(disk).collect()
     }
 }

@@ -119,6 +119,8 @@ pub struct Completed {
     pub request: Request,
     /// How it went. Reads and writes are all or nothing.
     pub result: Result<(), IoError>,
+    /// The data went through a copy, as the store did not take the guest's pages as they were.
+    pub copied: bool,
 }
 
 /// A disk or the medium of a drive.

@@ -136,7 +136,8 @@ impl Worker {
     fn serve(&mut self) -> Result<(), RingError> {
         while !self.is_stopped() {
             self.channel.disarm();
-            while !self.is_stopped() && self.turn()? {}
+            // With nothing under way only the guest can have more, and arming looks at its ring once more anyway.
+            while !self.is_stopped() && self.turn()? && self.slots.taken() > 0 {}
             if !self.channel.arm()? || self.is_held_up() {
                 self.sleep();
             }
@@ -163,6 +164,7 @@ impl Worker {
         if let Err(error) = self.channel.doorbell().read() {
             tracing::warn!(%error, "cannot wait for the doorbell");
         }
+        Counters::add(&self.watched.counters.wake_ups, 1);
     }
 
     /// One round of everything; whether there was anything to do.

@@ -46,7 +46,7 @@ fn slow() -> (Lun, Hand) {
 
 impl Hand {
     fn finish(&self, request: Request, result: Result<(), IoError>) {
-        self.disk.done.lock().unwrap().push(Completed { request, result });
+        self.disk.done.lock().unwrap().push(Completed { request, result, copied: false });
         self.disk.wake.lock().unwrap().as_ref().unwrap().write(1).unwrap();
     }
 }

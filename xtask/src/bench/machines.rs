@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use harness::{Artefacts, Machine, Nic, Parent};
 
+use super::disk;
 use super::figures::Figures;
 use super::guests::{Guests, LINUX_MIB};
 use crate::context::Context;
@@ -62,17 +63,46 @@ pub fn children(context: &Context, artefacts: &Artefacts, guests: &Guests) -> Re
     Ok(figures.and(&kernel))
 }
 
+/// The disk's jobs on a RAM disk of the bare machine.
+pub fn disk_metal(context: &Context, guests: &Guests) -> Result<Figures> {
+    // RAM for the disk and what a child has.
+    let linux = machine("bench-disk-metal").bare(true).memory_mib(2 * LINUX_MIB);
+    let linux = linux.kernel(&guests.cloud_kernel).initrd(&guests.disk_metal);
+    let linux = linux.parent_args("quiet disk=ram0");
+    run(context, "bench-disk-metal", "measuring a RAM disk", linux, GUEST_END)
+}
+
+/// The same in a child, on a RAM disk of the parent; and how many of how many commands had their data copied.
+pub fn disk(context: &Context, guests: &Guests) -> Result<(Figures, Option<(u64, u64)>)> {
+    let parent = machine("bench-disk").memory_mib(PARENT_MIB).initrd(&guests.disk_parent);
+    let parent = parent.parent_args("quiet nokaslr");
+    let console = console(context, "bench-disk", "measuring a child's disk", parent, PARENT_END)?;
+    Ok((Figures::parse(&console)?, disk::copies(&console)))
+}
+
 fn test_kernel(name: &str, kernel: PathBuf) -> Machine {
     let machine = machine(name).memory_mib(512).parent(Parent::KernelOnly).kernel(kernel);
     machine.parent_args("test=measure").parent_args(EXIT)
 }
 
 fn run(context: &Context, name: &str, title: &str, machine: Machine, end: &str) -> Result<Figures> {
+    Figures::parse(&console(context, name, title, machine, end)?)
+}
+
+/// All that a machine says, once it has said what can be measured.
+fn console(
+    context: &Context,
+    name: &str,
+    title: &str,
+    machine: Machine,
+    end: &str,
+) -> Result<String> {
     let step = Step::begin(context, name, title)?;
     let mut machine = machine.boot()?;
     machine.wait_for(end, LIMIT)?;
     machine.wait_exit(LIMIT).context("the machine does not power off")?;
-    let figures = Figures::parse(&machine.console());
+    let console = machine.console();
+    Figures::parse(&console).with_context(|| format!("see {}", machine.logs().display()))?;
     step.done();
-    figures.with_context(|| format!("see {}", machine.logs().display()))
+    Ok(console)
 }

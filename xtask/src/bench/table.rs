@@ -132,7 +132,7 @@ fn push(text: &mut String, line: &str, what: &dyn Misses) {
 }
 
 /// With as many digits as tell something.
-fn number(value: Option<f64>) -> String {
+pub fn number(value: Option<f64>) -> String {
     match value {
         None => "-".to_owned(),
         Some(value) if value.abs() < 100.0 => format!("{value:.2}"),

@@ -15,6 +15,13 @@ pub struct Scratch {
     pieces: Vec<Piece>,
 }
 
+impl Scratch {
+    /// Whether the data of the last request went through a copy.
+    pub fn has_copied(&self) -> bool {
+        self.pieces.iter().any(Piece::is_copy)
+    }
+}
+
 /// Does a request, whatever it is.
 pub fn execute<M: Mapping>(
     mapping: &M,
@@ -22,6 +29,7 @@ pub fn execute<M: Mapping>(
     scratch: &mut Scratch,
 ) -> Result<(), IoError> {
     let (offset, length) = (request.offset, request.length);
+    scratch.pieces.clear();
     match &request.operation {
         Operation::Read => transfer(mapping, request, scratch),
         Operation::Write { fua } => {

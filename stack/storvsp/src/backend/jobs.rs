@@ -58,6 +58,11 @@ impl Piece {
         }
     }
 
+    /// Whether the file does not take the request's buffer as it is.
+    pub(super) fn is_copy(&self) -> bool {
+        matches!(self.memory, Memory::Copy(_))
+    }
+
     /// For a system call that goes on where the last one ended.
     pub(super) fn buffer<'a>(&'a mut self, request: &'a Request) -> Buffer<'a> {
         match &mut self.memory {

@@ -56,7 +56,7 @@ struct MemoryQueue {
 impl Queue for MemoryQueue {
     fn submit(&mut self, request: Request) -> Result<(), Request> {
         let result = self.execute(&request);
-        self.done.push_back(Completed { request, result });
+        self.done.push_back(Completed { request, result, copied: false });
         Ok(())
     }
 

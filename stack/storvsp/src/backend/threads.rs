@@ -71,7 +71,8 @@ fn serve<M: Mapping>(shared: &Shared<M>) {
     let mut scratch = Scratch::default();
     while let Some(request) = shared.next() {
         let result = blocking::execute(&*shared.mapping, &request, &mut scratch);
-        shared.state().done.push_back(Completed { request, result });
+        let copied = scratch.has_copied();
+        shared.state().done.push_back(Completed { request, result, copied });
         crate::controller::wake(&shared.wake);
     }
 }

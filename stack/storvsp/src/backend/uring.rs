@@ -205,10 +205,11 @@ impl<M: Mapping> UringQueue<M> {
         if error.is_none() && !is_durable && !job.is_flushing {
             return self.make_durable(index, job);
         }
+        let copied = slot.pieces.iter().any(Piece::is_copy);
         slot.pieces.clear();
         self.free.push(index);
         let result = error.map_or(Ok(()), Err);
-        self.done.push_back(Completed { request: job.request, result });
+        self.done.push_back(Completed { request: job.request, result, copied });
     }
 
     /// The data of a write through is written: now for the platter.
@@ -224,7 +225,7 @@ impl<M: Mapping> UringQueue<M> {
         let request = Request { operation: Operation::Flush, ..job.request };
         if let Err(request) = self.help(request) {
             let result = Err(IoError::Host(io::ErrorKind::Other.into()));
-            self.done.push_back(Completed { request, result });
+            self.done.push_back(Completed { request, result, copied: false });
         }
     }
 

@@ -15,6 +15,10 @@ pub struct Counts {
     pub written: u64,
     /// Interrupts of the guest.
     pub signals: u64,
+    /// Reads and writes whose data was copied, because the store does not take the guest's pages as they are.
+    pub copies: u64,
+    /// Times a channel's thread was woken.
+    pub wake_ups: u64,
     /// Commands that wait for space in the store now.
     pub waiting_for_space: u64,
 }
@@ -27,6 +31,8 @@ pub(crate) struct Counters {
     pub(crate) read: AtomicU64,
     pub(crate) written: AtomicU64,
     pub(crate) signals: AtomicU64,
+    pub(crate) copies: AtomicU64,
+    pub(crate) wake_ups: AtomicU64,
     pub(crate) waiting_for_space: AtomicU64,
 }
 
@@ -43,6 +49,8 @@ impl Counters {
         sum.read += get(&self.read);
         sum.written += get(&self.written);
         sum.signals += get(&self.signals);
+        sum.copies += get(&self.copies);
+        sum.wake_ups += get(&self.wake_ups);
         sum.waiting_for_space += get(&self.waiting_for_space);
     }
 }

@@ -1,6 +1,6 @@
 //! A controller's channels: a thread for each.
 
-use super::{Controller, Link, lock};
+use super::{Controller, Counts, Link, lock};
 use crate::worker::{Stop, Watched, Worker};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -53,6 +53,17 @@ impl Device for ControllerDevice {
                 tracing::error!(subchannel, "a storage thread has panicked");
             }
             self.controller.forget(subchannel);
+            let Counts { commands, failures, signals, copies, wake_ups, .. } =
+                self.controller.counts();
+            tracing::info!(
+                subchannel,
+                commands,
+                failures,
+                signals,
+                copies,
+                wake_ups,
+                "a channel is closed"
+            );
         }
     }
 }

@@ -33,7 +33,7 @@ impl Worker {
 
     /// A disk has done a request: the next one of the same command, or its answer.
     pub(super) fn complete(&mut self, number: u8, completed: Completed) {
-        let Completed { request, result } = completed;
+        let Completed { request, result, copied } = completed;
         let Some(slot) = self.slots.get_mut(request.tag) else { return };
         slot.return_buffer(request.buffer);
         if let Some(stations) = &mut slot.stations {
@@ -45,6 +45,9 @@ impl Worker {
             (Operation::Read, Ok(())) => Counters::add(&counters.read, moved.into()),
             (Operation::Write { .. }, Ok(())) => Counters::add(&counters.written, moved.into()),
             _ => {}
+        }
+        if copied {
+            Counters::add(&counters.copies, 1);
         }
         let next = slot.more.pop();
         let verdict = match (result, next) {

@@ -43,7 +43,8 @@ impl Worker {
     }
 
     fn give_up(&mut self, number: u8, request: Request) {
-        self.complete(number, Completed { request, result: Err(IoError::NoSpace) });
+        let result = Err(IoError::NoSpace);
+        self.complete(number, Completed { request, result, copied: false });
     }
 
     fn count_waiting(&self) {
