@@ -11,11 +11,15 @@ const BOOT: Duration = Duration::from_secs(240);
 /// All of them.
 pub fn tests() -> Tests {
     let mut tests = Tests::of("loaders");
-    tests.add("grub_starts_it_from_bios", || boots(Media::Cdrom));
+    tests.add("grub_starts_it_from_bios", || boots(Media::Cdrom, &[]));
     tests.add("grub_without_a_module_is_refused", no_module);
-    tests.add_long("grub_starts_it_from_uefi", || boots(Media::CdromUefi));
+    tests.add_long("grub_starts_it_from_uefi", || boots(Media::CdromUefi, &[NO_SMBIOS]));
     tests
 }
+
+/// Where firmware is UEFI, only its system table leads to the SMBIOS tables, and the parent is not given that
+/// (docs/hardware.md).
+const NO_SMBIOS: &str = "DMI: not present or invalid";
 
 fn image(name: &str) -> Result<std::path::PathBuf> {
     Ok(scratch()?.join(format!("{name}.iso")))
@@ -25,7 +29,8 @@ fn power_on(media: Media) -> Result<Running> {
     Ok(Machine::new().lps(2).memory_mib(1024).parent(Parent::KernelOnly).media(media).boot()?)
 }
 
-fn boots(media: fn(std::path::PathBuf) -> Media) -> Result<()> {
+/// `expected` are complaints of the parent's kernel that are known.
+fn boots(media: fn(std::path::PathBuf) -> Media, expected: &[&str]) -> Result<()> {
     let kernel = Artefacts::load()?.kernel;
     let arguments = "console=ttyS0 panic=-1 grub.word=seen";
     let iso =
@@ -42,7 +47,8 @@ fn boots(media: fn(std::path::PathBuf) -> Media) -> Result<()> {
     ensure!(kib <= 900 << 10 && kib > 700 << 10, "MemTotal is {kib} KiB");
     let bare = Machine::new().lps(2).memory_mib(1024).bare(true).initrd(busybox()?);
     let on_bare = all_complaints(&mut bare.name("grub-bare").boot()?)?;
-    let complaints = complaints(&mut parent, &on_bare)?;
+    let mut complaints = complaints(&mut parent, &on_bare)?;
+    complaints.retain(|line| !expected.iter().any(|known| line.contains(known)));
     ensure!(complaints.is_empty(), "{}", complaints.join("\n"));
     parent.start("poweroff -f")?;
     let exit = parent.wait_exit(BOOT)?;
