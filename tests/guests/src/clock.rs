@@ -77,7 +77,7 @@ pub const fn ms(ms: u64) -> u64 {
 }
 
 /// How late anything may be in 100 ns units: this may run on an emulator whose host has much else to do.
-pub const SLACK: u64 = ms(400);
+pub const SLACK: u64 = ms(3000);
 
 /// Waits until `condition` holds, at most `ms` milliseconds. Whether it does.
 pub fn wait_until(milliseconds: u64, mut condition: impl FnMut() -> bool) -> bool {
