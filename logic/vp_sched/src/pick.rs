@@ -61,7 +61,7 @@ impl RunQueue {
             self.dequeue(env, vp);
             if env.vp(vp).state() == State::Parked {
                 // It could not have run: being behind on that account is no claim.
-                self.place(env, vp);
+                self.place_afresh(env, vp);
             }
             self.enqueue(env, vp);
         }

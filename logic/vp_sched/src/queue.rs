@@ -198,13 +198,26 @@ impl RunQueue {
         (part / self.load.max(1)).clamp(MIN_SLICE, SLICE)
     }
 
-    /// Sets the virtual time of a VP that slept: it may be a little behind the others here, not more.
+    /// Sets the virtual time of a VP that slept: it may be a little behind the others here, not more. But it gives up no
+    /// claim that it had before, only what it could have run meanwhile: who waits for moments keeps its share.
     pub(crate) fn place(&self, env: &Env<impl Vps>, vp: VpRef) {
+        let entity = env.vp(vp);
+        let slept = env.now.saturating_sub(entity.last_ran.get());
+        self.place_within(env, vp, vtime::cost(env.share_of(entity), slept));
+    }
+
+    /// The same for one that was not allowed to run: what it had before is lost, too.
+    pub(crate) fn place_afresh(&self, env: &Env<impl Vps>, vp: VpRef) {
+        self.place_within(env, vp, u64::MAX >> 2);
+    }
+
+    /// Moves a VP towards the others here, forward by `most` at most.
+    fn place_within(&self, env: &Env<impl Vps>, vp: VpRef, most: u64) {
         let entity = env.vp(vp);
         let share = env.share_of(entity);
         let competes = self.current.some().is_some() || self.waiting() != 0;
         let now = if competes { self.floor } else { env.board.clock() };
-        let from = now.back(vtime::cost(share, WAKE_CREDIT));
+        let from = now.back(vtime::cost(share, WAKE_CREDIT)).min(entity.vtime().after(most));
         let to = now.after(vtime::cost(share, SOLO_LAG));
         entity.set_vtime(entity.vtime().clamp(from, to));
     }

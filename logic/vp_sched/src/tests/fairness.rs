@@ -84,6 +84,24 @@ fn the_share_of_a_sleeper_goes_to_the_others_and_it_gets_what_it_asks_for() {
 }
 
 #[test]
+fn short_waits_cost_no_share() {
+    // As a guest that prints: 200 us for each letter, at any moment of its slice.
+    for (lps, children) in [(1, 3), (2, 6), (2, 16)] {
+        let mut sim = Sim::new(lps);
+        let load = |i: usize| match i % 3 {
+            0 => Load::Duty { run: 1_300 * US, sleep: 200 * US },
+            1 => Load::Duty { run: 3_700 * US, sleep: 200 * US },
+            _ => Load::Spin,
+        };
+        let weights: Vec<u32> = (0..children).map(|i| [200, 100][i % 2]).collect();
+        weights.iter().enumerate().for_each(|(i, &weight)| _ = sim.child(weight, &[load(i)]));
+        sim.advance(S);
+        let ran = sim.measure(20 * S);
+        assert_shares(&ran, &weights, ran.iter().sum(), 3.0);
+    }
+}
+
+#[test]
 fn sleeping_earns_nothing_beyond_the_share() {
     let mut sim = Sim::new(1);
     // Wants 80 %, is entitled to 50 %.
