@@ -31,9 +31,7 @@ pub fn handle(
             state.settle_skipped_eoi();
             perform(lp, vp, state, (fault.gpa % PAGE) as u32, access);
             // The processor knows no next instruction for a fault, so the length is the decoder's.
-            let next = state.vcpu.rip().wrapping_add(u64::from(access.length));
-            state.vcpu.set_rip(next);
-            let _ = context;
+            state.vcpu.skip_instruction(context, u64::from(access.length));
         }
         Err(NotUnderstood) => {
             super::memory::tell("cannot emulate the access to the APIC by", state.vcpu.rip());
