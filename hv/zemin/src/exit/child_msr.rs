@@ -106,6 +106,7 @@ pub fn write(
             super::overlay::write(vp, state, index, value)
         }
         hv::SIMP | hv::SIEFP => {
+            super::overlay::check(value)?;
             state.write_synic_msr(lp, vp, index, value)?;
             super::overlay::synic_page(vp, state, index, value)
         }

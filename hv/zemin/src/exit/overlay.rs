@@ -4,6 +4,7 @@
 //! An overlay page comes out of the child's pool. When the child takes the overlay away, the address belongs to the parent
 //! again: it is marked, so that the next access brings the parent's page back.
 
+use super::memory::ADDRESS_BITS;
 use super::msr::Fault;
 use crate::child_frames::ChildFrames;
 use crate::mem::{PAGE, phys};
@@ -21,6 +22,7 @@ const ACCESS: u64 = flags::PRESENT | flags::WRITE | flags::USER;
 
 /// Writes one of the page MSRs of the partition, or the VP assist page's.
 pub fn write(vp: &Vp, state: &mut State, index: u32, value: u64) -> Result<(), Fault> {
+    check(value)?;
     let partition = vp.partition;
     match index {
         hv::HYPERCALL => {
@@ -45,7 +47,12 @@ pub fn write(vp: &Vp, state: &mut State, index: u32, value: u64) -> Result<(), F
     }
 }
 
-/// Backs a page of the SynIC.
+/// Refuses an address that no table translates. Who is refused finds the register as it was.
+pub fn check(value: u64) -> Result<(), Fault> {
+    if value >> ADDRESS_BITS == 0 { Ok(()) } else { Err(Fault) }
+}
+
+/// Backs a page of the SynIC, whose MSR [`check`] has let pass.
 pub fn synic_page(vp: &Vp, state: &mut State, index: u32, value: u64) -> Result<(), Fault> {
     let (previous, page) = state.synic.overlay(index);
     let overlay = Overlay::new(previous, page);
@@ -66,9 +73,6 @@ fn place(
     value: u64,
     fill: impl Fn(u64),
 ) -> Result<(), Fault> {
-    if value >> 48 != 0 {
-        return Err(Fault);
-    }
     let partition = vp.partition;
     let (done, given_up) = exchange(partition, overlay, value, fill)?;
     crate::hypercalls::flush_own(vp, state);
