@@ -131,6 +131,7 @@ fn account(lp: &Lp, code: HypercallCode, status: HvStatus) {
 fn dispatch(call: &Call, state: &mut State) -> Outcome {
     use HypercallCode as C;
     match call.form.code() {
+        C::NOTIFY_LONG_SPIN_WAIT => scheduling::long_spin_wait(call),
         C::SEND_IPI => ipi::send(call, state),
         C::SEND_IPI_EX => ipi::send_ex(call, state),
         C::FLUSH_VIRTUAL_ADDRESS_SPACE | C::FLUSH_VIRTUAL_ADDRESS_LIST => tlb::flush(call, state),

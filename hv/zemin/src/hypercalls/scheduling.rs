@@ -1,18 +1,27 @@
-//! What a partition is entitled to of the processors: weight, reserve and limit, as partition properties.
+//! What a partition is entitled to of the processors: weight, reserve and limit, as partition properties; and what a VP says
+//! of its waiting.
 //!
 //! Reserve and limit are fractions of one LP for each VP of the partition, in units of 1/65536; the weight is the whole
 //! partition's. They may be changed at any time, and the parent's own as well as a child's.
 
+use super::Call;
 use crate::children;
 use crate::lp;
 use crate::partition::{Partition, ROOT};
 use hvdef::HvStatus;
 use hvdef::hypercall::partition::SetPartitionProperty;
 use hvdef::property::PartitionProperty as P;
+use hypercall::Outcome;
 use vp_sched::Fraction;
 
 /// What all reserves together may take of an LP: the rest is the parent's.
 const RESERVABLE: u64 = Fraction::ONE.0 as u64 * 95 / 100;
+
+/// NOTIFY_LONG_SPIN_WAIT: the caller waits for a VP that may be waiting for this LP. Who is entitled to more goes first.
+pub fn long_spin_wait(call: &Call) -> Outcome {
+    call.lp.ask_to_reschedule();
+    Outcome::Done { reps: 0 }
+}
 
 /// Value of a property; `None` if it is of another kind.
 pub fn get(partition: &Partition, property: P) -> Option<u64> {
