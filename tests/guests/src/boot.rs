@@ -55,7 +55,7 @@ extern "C" fn guest_entry(kind: u32, address: u64) -> ! {
 pub fn init_processor() {
     use cpu::bits::*;
     let xsave = if cpu::cpuid(1, 0)[2] & 1 << 26 != 0 { CR4_OSXSAVE } else { 0 };
-    cpu::set_cr0(cpu::cr0() & !(CR0_EM | CR0_TS) | CR0_MP);
+    cpu::set_cr0(cpu::cr0() & !(CR0_EM | CR0_TS) | CR0_MP | CR0_WP);
     cpu::set_cr4(cpu::cr4() | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_DE | xsave);
     cpu::wrmsr(cpu::msr::EFER, cpu::rdmsr(cpu::msr::EFER) | 1 << 11 | 1);
     crate::apic::init();

@@ -254,6 +254,8 @@ pub mod bits {
     pub const CR0_EM: u64 = 1 << 2;
     /// CR0: task switched.
     pub const CR0_TS: u64 = 1 << 3;
+    /// CR0: read-only pages are so for everybody.
+    pub const CR0_WP: u64 = 1 << 16;
     /// RFLAGS: trap.
     pub const TF: u64 = 1 << 8;
     /// RFLAGS: interrupts open.

@@ -19,7 +19,7 @@ pub fn run(t: &Checks) {
     lazy(t);
 }
 
-fn has_avx() -> bool {
+pub fn has_avx() -> bool {
     let ecx = cpuid(1, 0)[2];
     ecx & 1 << 26 != 0 && ecx & 1 << 28 != 0
 }
@@ -61,13 +61,13 @@ fn xcr0_kept(t: &Checks, avx: bool) {
     }
 }
 
-/// x87 control and tags, MXCSR, XMM or YMM registers, as memory.
+/// XMM or YMM registers as memory.
 #[repr(C, align(64))]
 #[derive(Clone, PartialEq, Eq)]
-struct Vectors([u64; 64]);
+pub struct Vectors(pub [u64; 64]);
 
 #[expect(unsafe_code, reason = "moves vector registers")]
-mod raw {
+pub mod raw {
     use super::Vectors;
     use core::arch::asm;
 

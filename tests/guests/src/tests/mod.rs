@@ -23,6 +23,8 @@ mod measure_children;
 mod memory;
 mod msr;
 mod msr_rules;
+mod own_state;
+mod rage;
 mod real_mode;
 mod ref_time;
 mod registers;
@@ -72,6 +74,13 @@ const TESTS: &[Test] = &[
     test("hostile-apic-mmio", Need::HyperV, 1, hostile_mmio::run),
     test("hostile", Need::Root, 1, hostile::run),
     test("hostile-children", Need::Root, 1, hostile_children::run),
+    Test { by_default: false, ..test("hostile-child", Need::HyperV, 1, hostile::run) },
+    Test { by_default: false, ..test("own-state", Need::Nothing, 1, own_state::run) },
+    Test { by_default: false, ..test("rage-spin", Need::Nothing, 1, rage::spin) },
+    Test { by_default: false, ..test("rage-exceptions", Need::Nothing, 1, rage::exceptions) },
+    Test { by_default: false, ..test("rage-exits", Need::HyperV, 1, rage::exits) },
+    Test { by_default: false, ..test("rage-intercepts", Need::HyperV, 1, rage::intercepts) },
+    Test { by_default: false, ..test("rage-interrupts", Need::Nothing, 1, rage::interrupts) },
     Test { by_default: false, ..test("measure", Need::Nothing, 1, measure::run) },
     Test { by_default: false, ..test("sched", Need::Root, 1, sched::run) },
     Test { by_default: false, ..test("cr8", Need::Nothing, 1, ends::cr8_priority) },

@@ -42,7 +42,7 @@ pub fn run(t: &Checks) {
         equal!(t, STALE.load(Ordering::SeqCst), 0, "{name}: old translations used");
     }
     // How much the above can see at all: the same without any flush.
-    running(t, "no flush", |_| with_input(0x04, &[0]), pages);
+    running(t, "no flush", |_| with_input(0x08, &[0]), pages);
     line!("  without a flush, old translations are used {} times", STALE.load(Ordering::SeqCst));
     own(t, pages);
     halted(t, pages);
