@@ -245,6 +245,9 @@ mod tests {
             "hv log -f --json",
             "hv counters --watch 1",
             "doctor --json",
+            "vm disk add web more.vhdx --lun 5",
+            "vm disk add web --dvd",
+            "vm create web --kernel k --ide-disk a.vhd --dvd --dvd x.iso",
         ] {
             assert!(parse(&format!("zm {line}")).is_ok(), "{line}");
         }

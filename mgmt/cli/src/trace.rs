@@ -1,11 +1,10 @@
 //! `zm trace vm`: a VM's disk commands on their way, with the time at each station.
 //!
 //! The worker tells, on its control socket, of every command that it has answered while somebody is connected
-//! (`stack/vmwp/src/look.rs` has the form of a line).
+//! (`stack/vmwp/src/remote.rs` has what it can be asked, `look.rs` the form of a line).
 
 use crate::output::Table;
-use crate::vm::{Name, Store};
-use anyhow::{Context, bail};
+use crate::vm::{self, Name, Store};
 use serde::Serialize;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
@@ -65,13 +64,7 @@ fn name(opcode: u8) -> &'static str {
 
 /// Shows what is answered for `seconds`.
 pub fn run(name: &Name, seconds: u64, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
-    let store = Store::system();
-    store.load(name)?;
-    if store.worker(name).is_none() {
-        bail!("{name} is not running; `zm vm start {name}` starts it");
-    }
-    let path = store.control(name);
-    let socket = UnixStream::connect(&path).with_context(|| path.display().to_string())?;
+    let socket = vm::ask(&Store::system(), name, "trace")?;
     let commands = listen(socket, Duration::from_secs(seconds))?;
     if json {
         writeln!(out, "{}", serde_json::to_string_pretty(&commands)?)?;

@@ -212,6 +212,12 @@ impl Controller {
         Ok(())
     }
 
+    /// Whether something is in a drive, which the guest can eject. Disks have their medium always.
+    pub fn has_medium(&self, number: u8) -> Result<bool, LunError> {
+        let luns = lock(&self.luns);
+        luns.get(&number).map(|lun| lun.medium.is_some()).ok_or(LunError::Absent(number))
+    }
+
     /// The guest opens the drive: the medium is out. `false` if it cannot.
     pub(crate) fn eject(&self, number: u8) -> bool {
         let mut luns = lock(&self.luns);

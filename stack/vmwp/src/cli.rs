@@ -3,6 +3,7 @@
 use crate::memory::MemoryLayout;
 use clap::{Parser, ValueEnum};
 use disk::Format;
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -44,6 +45,18 @@ pub struct Cli {
     #[arg(long, value_name = "FILE[,ro][,cached][,format=NAME]", value_parser = parse_disk)]
     pub disk: Vec<DiskOption>,
 
+    /// Disk on an IDE-class controller of its own, as boot disks have; up to four, as with --disk
+    #[arg(long, value_name = "FILE[,…]", value_parser = parse_disk)]
+    pub ide_disk: Vec<DiskOption>,
+
+    /// DVD drive on the SCSI controller, with an ISO image in it or empty; drives take the LUNs after those of the disks
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "", value_parser = parse_medium)]
+    pub dvd: Vec<PathBuf>,
+
+    /// When a disk's store has no space left for what the guest writes
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = OnNoSpace::Fail)]
+    pub on_no_space: OnNoSpace,
+
     /// Virtual processors, 1 to 64
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub cpus: u32,
@@ -65,7 +78,7 @@ pub struct Cli {
     #[arg(long, value_name = "KIND", default_value = "stdio", value_parser = parse_console)]
     pub console: ConsoleKind,
 
-    /// Unix socket to listen on for those who look into the VM (`zm trace`)
+    /// Unix socket to listen on for those who look into the running VM or change it (`zm trace`, `zm vm disk`)
     #[arg(long, value_name = "PATH", value_parser = socket_path)]
     pub control: Option<PathBuf>,
 
@@ -125,6 +138,16 @@ pub enum OnCrash {
     Reboot,
 }
 
+/// What a full store means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OnNoSpace {
+    /// The write fails, and the guest hears why
+    #[default]
+    Fail,
+    /// The write waits until there is space and `zm vm disk resume`
+    Wait,
+}
+
 /// Kinds of consoles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConsoleKind {
@@ -139,7 +162,7 @@ pub enum ConsoleKind {
 }
 
 /// What follows the path is taken from the end, so that a path may have commas of its own.
-fn parse_disk(text: &str) -> Result<DiskOption, String> {
+pub(crate) fn parse_disk(text: &str) -> Result<DiskOption, String> {
     let (mut path, mut option) = (text, DiskOption::default());
     while let Some((before, word)) = path.rsplit_once(',') {
         match word {
@@ -159,6 +182,11 @@ fn parse_disk(text: &str) -> Result<DiskOption, String> {
         return Err("it needs a path".into());
     }
     Ok(DiskOption { path: path.into(), ..option })
+}
+
+/// A path, or nothing.
+fn parse_medium(text: &str) -> Result<PathBuf, Infallible> {
+    Ok(text.into())
 }
 
 fn parse_console(text: &str) -> Result<ConsoleKind, String> {
@@ -270,6 +298,9 @@ mod tests {
         assert!(parse_disk("x.img,cached").unwrap().cached);
         assert!(parse_disk("x,format=qcow2").is_err() && parse_disk(",ro").is_err());
         assert_eq!(parse(&["--disk", "a.img", "--disk", "b.img"]).unwrap().disk.len(), 2);
+        let cli = parse(&["--ide-disk", "a.vhd,ro", "--dvd", "--dvd", "x.iso"]).unwrap();
+        assert!(cli.ide_disk[0].read_only);
+        assert_eq!(cli.dvd, [PathBuf::new(), "x.iso".into()]);
     }
 
     #[test]

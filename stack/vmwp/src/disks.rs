@@ -1,4 +1,4 @@
-//! The VM's disks. They are opened once, and stay open over resets of the VM.
+//! Disks in image files.
 
 use crate::cli::DiskOption;
 use anyhow::Context;
@@ -7,39 +7,28 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 use storvsp::backend::{FileDisk, ImageDisk};
-use storvsp::controller::{Controller, LunError};
 use storvsp::lun::Lun;
 
-/// Open disks, in the order of their LUNs.
-#[derive(Clone, Default)]
-pub struct Disks(Vec<OpenDisk>);
-
+/// An open disk.
 #[derive(Clone)]
-struct OpenDisk {
+pub struct OpenDisk {
     disk: Arc<FileDisk<ImageDisk>>,
     id: [u8; 16],
 }
 
-impl Disks {
-    /// Opens what was asked for.
-    pub fn open(options: &[DiskOption]) -> anyhow::Result<Self> {
-        options.iter().map(open).collect::<anyhow::Result<_>>().map(Self)
-    }
-
-    /// There are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Makes them LUNs of a controller, from 0 on.
-    pub fn attach(&self, controller: &Controller) -> Result<(), LunError> {
-        self.0.iter().zip(0..).try_for_each(|(open, number)| {
-            controller.attach(number, Lun::disk(open.disk.clone(), open.id))
-        })
+impl OpenDisk {
+    /// As a controller takes it.
+    pub fn lun(&self) -> Lun {
+        Lun::disk(self.disk.clone(), self.id)
     }
 }
 
-fn open(option: &DiskOption) -> anyhow::Result<OpenDisk> {
+/// Opens what was asked for.
+///
+/// # Errors
+///
+/// What is wrong with the image, with its name.
+pub fn open(option: &DiskOption) -> anyhow::Result<OpenDisk> {
     let path = &option.path;
     let how = OpenOptions {
         read_only: option.read_only,
@@ -53,7 +42,7 @@ fn open(option: &DiskOption) -> anyhow::Result<OpenDisk> {
 }
 
 /// A raw disk has no identifier of its own: its name makes one that stays.
-fn id_of(path: &Path) -> [u8; 16] {
+pub(crate) fn id_of(path: &Path) -> [u8; 16] {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let half = |salt: u8| {
         let mut hasher = DefaultHasher::new();
@@ -70,7 +59,7 @@ mod tests {
     #[test]
     fn a_file_that_is_no_disk_is_named() {
         let option = DiskOption { path: "/nowhere.img".into(), ..DiskOption::default() };
-        let error = Disks::open(&[option]).err().unwrap();
+        let error = open(&option).err().unwrap();
         assert!(error.to_string().contains("cannot use /nowhere.img as a disk"), "{error:#}");
     }
 

@@ -3,8 +3,8 @@
 //! ```text
 //!  main ─ cli, logging ─▶ worker ──▶ vm ──┬─▶ memory, acpi, boot     what the guest finds
 //!                           │             ├─▶ chipset                ports, IOAPIC, COM1, clock
-//!                        console,         ├─▶ vmbus ─▶ disks         devices of the guest's own kind
-//!                        signals, control └─▶ vp ─▶ emulator         a thread for each VP
+//!                        console,         ├─▶ vmbus ─▶ storage       devices of the guest's own kind
+//!                        signals, remote  └─▶ vp ─▶ emulator         a thread for each VP
 //! ```
 //!
 //! It sits between the management service, which starts it, and `/dev/mshv`, which it reaches only through the crate
@@ -23,7 +23,9 @@ pub mod logging;
 pub mod look;
 pub mod machine;
 pub mod memory;
+pub mod remote;
 pub mod signals;
+pub mod storage;
 pub mod vm;
 pub mod vmbus;
 pub mod vp;

@@ -9,9 +9,9 @@ use crate::boot::{BootSource, Entry, application_processor, boot_processor};
 use crate::chipset::Chipset;
 use crate::console::{Console, Listener};
 use crate::control::{Control, Outcome};
-use crate::disks::Disks;
 use crate::machine::Machine;
 use crate::memory::{GuestRam, MemoryLayout};
+use crate::storage::Storage;
 use crate::vmbus;
 use crate::vp::VpThreads;
 use anyhow::Context;
@@ -36,8 +36,8 @@ pub struct VmConfig {
     pub hugepages: bool,
     /// What it gets of the processors.
     pub share: Share,
-    /// Disks of the SCSI controller.
-    pub disks: Disks,
+    /// Controllers, disks and drives.
+    pub storage: Arc<Storage>,
 }
 
 /// A VM's share of the machine's processors.
@@ -78,7 +78,7 @@ impl Vm {
         acpi.write(ram.memory())?;
         let entry = source.load(&layout, &ram, &acpi)?;
         ram.map_into(partition.as_ref())?;
-        let vmbus = vmbus::start(&partition, &ram, config.cpus, &config.disks)?;
+        let vmbus = vmbus::start(&partition, &ram, config.cpus, &config.storage)?;
         let vps = create_vps(partition.as_ref(), config.cpus, entry)?;
         let com1 = Arc::clone(chipset.com1());
         let listener: Arc<Listener> = Arc::new(move || com1.pump());

@@ -4,9 +4,9 @@ use crate::boot::BootSource;
 use crate::cli::{Cli, OnCrash, OnReset};
 use crate::console::Console;
 use crate::control::{Control, Outcome};
-use crate::disks::Disks;
-use crate::look;
+use crate::remote;
 use crate::signals;
+use crate::storage::Storage;
 use crate::vm::{Share, Vm, VmConfig};
 use anyhow::Context;
 use std::sync::Arc;
@@ -35,10 +35,10 @@ pub fn run(cli: &Cli) -> anyhow::Result<i32> {
     let new_partition = || hypervisor.create_partition(&partition);
     let control = Arc::new(Control::default());
     signals::listen(Arc::clone(&control)).context("cannot listen for signals")?;
-    let disks = Disks::open(&cli.disk)?;
+    let storage = Arc::new(Storage::open(cli)?);
     let console = Console::open(&cli.console, &control)?;
-    cli.control.as_deref().map(look::listen).transpose()?;
-    run_vms(cli, &new_partition, &mut source, &disks, &console, &control)
+    cli.control.as_deref().map(|path| remote::listen(path, &storage)).transpose()?;
+    run_vms(cli, &new_partition, &mut source, &storage, &console, &control)
 }
 
 /// Runs VMs until one ends for good.
@@ -46,7 +46,7 @@ pub fn run_vms(
     cli: &Cli,
     new_partition: &NewPartition<'_>,
     source: &mut BootSource,
-    disks: &Disks,
+    storage: &Arc<Storage>,
     console: &Console,
     control: &Arc<Control>,
 ) -> anyhow::Result<i32> {
@@ -54,7 +54,7 @@ pub fn run_vms(
         memory: cli.memory,
         cpus: cli.cpus,
         hugepages: cli.hugepages,
-        disks: disks.clone(),
+        storage: Arc::clone(storage),
         share: Share { weight: cli.weight, reserve: cli.reserve, limit: cli.limit },
     };
     loop {

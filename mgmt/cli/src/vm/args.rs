@@ -2,6 +2,7 @@
 
 use super::config::Name;
 use clap::{Args, Subcommand};
+use std::convert::Infallible;
 use std::path::PathBuf;
 
 #[derive(Subcommand, Debug)]
@@ -53,11 +54,88 @@ pub enum VmCommand {
         name: Name,
     },
 
+    /// Change the disks and drives of a running VM
+    ///
+    /// The guest finds what is added and loses what is removed while it runs. Changes last until the worker ends; what a VM
+    /// shall have at every start is in its definition.
+    Disk {
+        #[command(subcommand)]
+        command: DiskCommand,
+    },
+
     /// Forget a VM
     ///
     /// Its disks stay where they are.
     Delete {
         /// Which
+        name: Name,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum DiskCommand {
+    /// List the disks and drives on the SCSI controller
+    List {
+        /// Of which VM
+        name: Name,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Add a disk, or with --dvd a drive
+    #[command(after_long_help = "Examples:
+  zm vm disk add web more.vhdx             the guest finds a disk more
+  zm vm disk add web old.vhd,ro --lun 5
+  zm vm disk add web --dvd                 an empty drive")]
+    Add {
+        /// To which VM
+        name: Name,
+        /// Disk image, with words behind commas as for `zm vm create --disk`; with --dvd an ISO image, or none
+        #[arg(required_unless_present = "dvd")]
+        file: Option<String>,
+        /// Its LUN, 0 to 63; the lowest that is free unless given
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=63))]
+        lun: Option<u8>,
+        /// A DVD drive
+        #[arg(long)]
+        dvd: bool,
+    },
+
+    /// Remove a disk or drive
+    ///
+    /// As if its cable were pulled: let the guest unmount it first. Its file is closed when this returns.
+    Remove {
+        /// Of which VM
+        name: Name,
+        /// Which
+        lun: u8,
+    },
+
+    /// Put an ISO image into a drive, in place of what is in it
+    Insert {
+        /// Of which VM
+        name: Name,
+        /// Which drive
+        lun: u8,
+        /// The image
+        file: PathBuf,
+    },
+
+    /// Take the medium out of a drive
+    Eject {
+        /// Of which VM
+        name: Name,
+        /// Which drive
+        lun: u8,
+        /// Although the guest holds it
+        #[arg(long)]
+        force: bool,
+    },
+
+    /// Try writes again that wait for space (`--on-no-space wait` of the worker)
+    Resume {
+        /// Of which VM
         name: Name,
     },
 }
@@ -83,6 +161,14 @@ pub struct CreateArgs {
     #[arg(long, value_name = "FILE")]
     pub disk: Vec<String>,
 
+    /// Disk image on an IDE-class controller of its own, as boot disks have; up to four
+    #[arg(long, value_name = "FILE")]
+    pub ide_disk: Vec<String>,
+
+    /// DVD drive, with an ISO image in it or empty
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "", value_parser = any_path)]
+    pub dvd: Vec<PathBuf>,
+
     /// Memory, with unit
     #[arg(long, value_name = "SIZE", default_value = "512M")]
     pub memory: String,
@@ -94,4 +180,9 @@ pub struct CreateArgs {
     /// Start it at once
     #[arg(long)]
     pub start: bool,
+}
+
+/// A path, or nothing.
+fn any_path(text: &str) -> Result<PathBuf, Infallible> {
+    Ok(text.into())
 }

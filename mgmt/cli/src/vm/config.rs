@@ -62,6 +62,12 @@ pub struct Config {
     /// Disks, as the worker takes them.
     #[serde(default)]
     pub disks: Vec<String>,
+    /// The same on IDE-class controllers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ide_disks: Vec<String>,
+    /// What is in the DVD drives; nothing is in one that is an empty string.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dvds: Vec<PathBuf>,
 }
 
 impl Config {
@@ -74,6 +80,12 @@ impl Config {
             initrd: args.initrd.as_deref().map(file).transpose()?,
             cmdline: args.cmdline.clone(),
             disks: args.disk.iter().map(|disk| disk_option(disk)).collect::<Result<_, _>>()?,
+            ide_disks: args
+                .ide_disk
+                .iter()
+                .map(|disk| disk_option(disk))
+                .collect::<Result<_, _>>()?,
+            dvds: args.dvd.iter().map(|path| medium(path)).collect::<Result<_, _>>()?,
         })
     }
 
@@ -100,10 +112,18 @@ impl Config {
         words.extend(["--cpus".to_owned(), self.cpus.to_string()]);
         words.extend(self.disks.iter().flat_map(|disk| ["--disk".to_owned(), disk.clone()]));
         words
+            .extend(self.ide_disks.iter().flat_map(|disk| ["--ide-disk".to_owned(), disk.clone()]));
+        words.extend(self.dvds.iter().flat_map(|path| ["--dvd".to_owned(), text(path)]));
+        words
     }
 }
 
-fn file(path: &Path) -> anyhow::Result<PathBuf> {
+/// An ISO image, or nothing.
+fn medium(path: &Path) -> anyhow::Result<PathBuf> {
+    if path.as_os_str().is_empty() { Ok(PathBuf::new()) } else { file(path) }
+}
+
+pub(super) fn file(path: &Path) -> anyhow::Result<PathBuf> {
     if !path.is_file() {
         bail!("{} is not a file", path.display());
     }
@@ -111,10 +131,10 @@ fn file(path: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// `FILE[,word...]` with an absolute path. A path may have commas: words are those the worker knows.
-fn disk_option(text: &str) -> anyhow::Result<String> {
+pub(super) fn disk_option(text: &str) -> anyhow::Result<String> {
     let mut path = text;
     while let Some((before, word)) = path.rsplit_once(',') {
-        if word != "ro" && !word.starts_with("format=") {
+        if !matches!(word, "ro" | "cached") && !word.starts_with("format=") {
             break;
         }
         path = before;

@@ -6,6 +6,8 @@
 //! store      where definitions, sockets and logs are; whether a VM runs
 //! worker     starting and ending the worker process
 //! console    the guest's console on this terminal
+//! control    questions to the worker of a VM that runs
+//! disk       its disks and drives
 //! ```
 //!
 //! There is no service behind it: what runs is known by a lock that the worker holds.
@@ -13,6 +15,8 @@
 pub mod args;
 mod config;
 mod console;
+mod control;
+mod disk;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -22,6 +26,7 @@ use crate::output::Table;
 use args::{CreateArgs, VmCommand};
 use config::Config;
 pub use config::Name;
+pub use control::ask;
 use serde::Serialize;
 use std::io::Write;
 pub use store::Store;
@@ -39,6 +44,7 @@ pub fn run(command: &VmCommand, out: &mut dyn Write) -> anyhow::Result<()> {
         VmCommand::List { json } => list(&store, *json, out),
         VmCommand::Show { name } => show(&store, name, out),
         VmCommand::Console { name } => console::run(&store, name),
+        VmCommand::Disk { command } => disk::run(&store, command, out),
         VmCommand::Delete { name } => store.remove(name),
     }
 }

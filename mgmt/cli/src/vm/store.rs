@@ -4,7 +4,7 @@
 //! /var/lib/zemin/vms/NAME.toml     the definition
 //! /run/zemin/vms/NAME.lock         locked as long as the worker lives: it inherits the lock; its process id is in it
 //!                     .console     the console's socket
-//!                     .control     the socket of `zm trace`
+//!                     .control     the socket of `zm trace` and `zm vm disk`
 //!                     .log         what the worker says
 //! ```
 

@@ -18,6 +18,8 @@ fn config() -> Config {
         initrd: Some("/boot/initrd".into()),
         cmdline: "root=/dev/sda console=ttyS0".into(),
         disks: vec!["/d/a.vhdx".into(), "/d/b.iso,ro".into()],
+        ide_disks: vec!["/d/c.vhd".into()],
+        dvds: vec!["".into()],
     }
 }
 
@@ -53,7 +55,10 @@ fn the_worker_gets_what_the_definition_says() {
         words.starts_with("--name web --kernel /boot/vmlinuz --initrd /boot/initrd"),
         "{words}"
     );
-    assert!(words.ends_with("--cpus 2 --disk /d/a.vhdx --disk /d/b.iso,ro"), "{words}");
+    assert!(
+        words.ends_with("--disk /d/a.vhdx --disk /d/b.iso,ro --ide-disk /d/c.vhd --dvd "),
+        "{words}"
+    );
 }
 
 #[test]

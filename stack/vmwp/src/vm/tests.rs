@@ -5,7 +5,7 @@ use crate::chipset::ports;
 use crate::cli::Cli;
 use crate::console::Console;
 use crate::control::{Control, Outcome};
-use crate::disks::Disks;
+use crate::storage::Storage;
 use crate::worker::run_vms;
 use clap::Parser;
 use std::io::Write;
@@ -59,7 +59,7 @@ impl Worker {
                 sender.lock().unwrap().send(partition.clone()).unwrap();
                 Ok(Arc::new(partition) as Arc<dyn Partition>)
             };
-            run_vms(&cli, &new, &mut source, &Disks::default(), &console, &shared)
+            run_vms(&cli, &new, &mut source, &Arc::new(Storage::default()), &console, &shared)
         });
         Self { partitions, thread, control, _kernel: file }
     }

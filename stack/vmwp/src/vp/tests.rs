@@ -3,10 +3,10 @@
 use crate::chipset::{Chipset, ports};
 use crate::console::testing::Recorder;
 use crate::control::{Control, Outcome};
-use crate::disks::Disks;
 use crate::machine::Machine;
 use crate::memory::layout::IOAPIC_BASE;
 use crate::memory::{GuestRam, MemoryLayout};
+use crate::storage::Storage;
 use hvdef::hypercall::{HypercallCode, HypercallInput};
 use hvdef::register::ExceptionEvent;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl Running {
         let ram = GuestRam::new(&MemoryLayout::new(32 << 20).unwrap(), false).unwrap();
         let control = Arc::new(Control::default());
         let shared: Arc<dyn Partition> = Arc::new(partition.clone());
-        let vmbus = crate::vmbus::start(&shared, &ram, 1, &Disks::default()).unwrap();
+        let vmbus = crate::vmbus::start(&shared, &ram, 1, &Storage::default()).unwrap();
         let memory = ram.clone();
         let machine = Machine::new(ram, chipset, vmbus, Arc::clone(&control));
         let guest = partition.guest(VpIndex(0));

@@ -1,0 +1,103 @@
+//! `zm vm disk`: disks and drives of a VM that runs.
+
+use super::args::DiskCommand;
+use super::config::{Name, disk_option, file};
+use super::control::{answer, ask};
+use super::store::Store;
+use crate::output::Table;
+use serde::Serialize;
+use std::io::Write;
+
+/// A LUN.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Unit {
+    lun: u8,
+    /// `disk` or `dvd`.
+    kind: String,
+    /// What a drive has in it, if anything.
+    file: Option<String>,
+}
+
+impl Unit {
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.splitn(3, ' ');
+        let lun = words.next()?.parse().ok()?;
+        let kind = words.next()?.to_owned();
+        Some(Self { lun, kind, file: words.next().map(str::to_owned) })
+    }
+}
+
+/// Does what the user said.
+pub fn run(store: &Store, command: &DiskCommand, out: &mut dyn Write) -> anyhow::Result<()> {
+    let tell = |name: &Name, request: &str| answer(ask(store, name, request)?);
+    match command {
+        DiskCommand::List { name, json } => show(&tell(name, "disks")?, *json, out)?,
+        DiskCommand::Add { name, file, lun, dvd } => {
+            let lines = tell(name, &addition(file.as_deref(), *lun, *dvd)?)?;
+            writeln!(out, "LUN {}", lines.first().map_or("?", String::as_str))?;
+        }
+        DiskCommand::Remove { name, lun } => drop(tell(name, &format!("detach {lun}"))?),
+        DiskCommand::Insert { name, lun, file: path } => {
+            drop(tell(name, &format!("insert {lun} {}", file(path)?.display()))?);
+        }
+        DiskCommand::Eject { name, lun, force } => {
+            let force = if *force { " force" } else { "" };
+            drop(tell(name, &format!("eject {lun}{force}"))?);
+        }
+        DiskCommand::Resume { name } => drop(tell(name, "resume")?),
+    }
+    Ok(())
+}
+
+/// The request that adds something. The worker may be in another directory: paths are absolute.
+fn addition(path: Option<&str>, lun: Option<u8>, dvd: bool) -> anyhow::Result<String> {
+    let lun = lun.map_or("-".to_owned(), |lun| lun.to_string());
+    Ok(match (path, dvd) {
+        (Some(path), true) => format!("attach-dvd {lun} {}", file(path.as_ref())?.display()),
+        (None, _) => format!("attach-dvd {lun}"),
+        (Some(path), false) => format!("attach {lun} {}", disk_option(path)?),
+    })
+}
+
+fn show(lines: &[String], json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    let units: Vec<Unit> = lines.iter().filter_map(|line| Unit::parse(line)).collect();
+    if json {
+        return Ok(writeln!(out, "{}", serde_json::to_string_pretty(&units)?)?);
+    }
+    let mut table = Table::prose();
+    table.row(["LUN", "KIND", "FILE"].map(str::to_owned).to_vec());
+    for Unit { lun, kind, file } in units {
+        table.row(vec![lun.to_string(), kind, file.unwrap_or_else(|| "-".to_owned())]);
+    }
+    Ok(writeln!(out, "{}", table.render())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_worker_lists_is_shown() {
+        let lines = ["0 disk /a b.vhdx", "1 dvd"].map(str::to_owned);
+        let mut out = Vec::new();
+        show(&lines, false, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("/a b.vhdx") && text.lines().count() == 3, "{text}");
+        let mut out = Vec::new();
+        show(&lines, true, &mut out).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(json[0]["file"], "/a b.vhdx");
+        assert_eq!((&json[1]["lun"], &json[1]["file"]), (&1.into(), &serde_json::Value::Null));
+    }
+
+    #[test]
+    fn additions_name_files_that_are_there_by_absolute_paths() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().display().to_string();
+        let words = format!("{path},ro");
+        assert_eq!(addition(Some(&words), None, false).unwrap(), format!("attach - {path},ro"));
+        assert_eq!(addition(Some(&path), Some(3), true).unwrap(), format!("attach-dvd 3 {path}"));
+        assert_eq!(addition(None, None, true).unwrap(), "attach-dvd -");
+        assert!(addition(Some("/nowhere.img"), None, false).is_err());
+    }
+}
