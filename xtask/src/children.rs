@@ -3,6 +3,8 @@
 //! * `kernels/{stable,backports}/`: Debian's cloud kernels, untouched: `vmlinuz`, `release`, `modules/`;
 //! * `debian.img`: an ext4 file system that holds a whole Debian on `debian.vhdx`, and its kernel and initrd
 //!   (which also lie in `out/images/` as they are);
+//! * `tools.img`: an ext4 file system with programs that look at disks and drive them (`image/child/tools`), which the
+//!   Debian itself does without;
 //! * `load`: work for guests (`tests/load`);
 //! * `mshv-ioctls-tests`: the tests of the published crate `mshv-ioctls`, as it is in `Cargo.lock`.
 //!
@@ -42,6 +44,12 @@ pub fn build(context: &Context, toolbox: &Toolbox) -> Result<()> {
     strip(&step, toolbox, &tests, &directory.join("mshv-ioctls-tests"))?;
     step.done();
     Ok(())
+}
+
+/// Makes what only tests need.
+pub fn for_tests(context: &Context, toolbox: &Toolbox) -> Result<()> {
+    let name = "tools.img";
+    link(&tools(context, toolbox)?.join(name), &context.out.join("children").join(name))
 }
 
 /// Forgets which kernels were fetched, so that the next build looks for newer ones.
@@ -99,6 +107,8 @@ fn only_directory(directory: &Path) -> Result<PathBuf> {
 /// Size of the guest's disk, and of the file system around its image, which is sparse.
 const DISK_SIZE: &str = "2G";
 const STORE_SIZE: &str = "4G";
+/// Size of the file system with the tests' programs.
+const TOOLS_SIZE: &str = "512M";
 
 /// The cache entry with a Debian that boots from a VHDX.
 fn debian(context: &Context, toolbox: &Toolbox) -> Result<PathBuf> {
@@ -124,6 +134,24 @@ fn debian(context: &Context, toolbox: &Toolbox) -> Result<PathBuf> {
         fs::remove_file(&raw)?;
         let result = partial.join("debian.img");
         step.run(make_file_system(toolbox, &result, STORE_SIZE).arg("-d").arg(&store))?;
+        step.done();
+        Ok(())
+    })
+}
+
+/// The cache entry with the file system of programs that tests run in a guest, with their libraries.
+fn tools(context: &Context, toolbox: &Toolbox) -> Result<PathBuf> {
+    let packages = package_list(&context.file("image/child/tools"))?;
+    let key = Key::new(1).text(RELEASE).text(&packages.join(" "));
+    context.cache.entry("child-tools", &key, |partial| {
+        need_space(partial, 1000, "fetching programs for the children's tests")?;
+        let title = "fetching programs for the children's tests";
+        let step = Step::begin(context, "child-tools", title)?;
+        let archive = partial.join("tools.tar");
+        Bootstrap::new(Variant::Extract, &packages).run(context, &step, &archive)?;
+        let image = partial.join("tools.img");
+        step.run(make_file_system(toolbox, &image, TOOLS_SIZE).arg("-d").arg(&archive))?;
+        fs::remove_file(&archive)?;
         step.done();
         Ok(())
     })

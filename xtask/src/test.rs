@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::build;
+use crate::children;
 use crate::context::Context;
 use crate::step::visible;
 use crate::target::Freestanding;
@@ -142,7 +143,8 @@ fn system(context: &Context, options: &Options) -> Result<()> {
     if !Workspace::read(context)?.has(SYSTEM_TESTS) {
         bail!("there is no crate {SYSTEM_TESTS}");
     }
-    build::run(context, &build::Options::default())?;
+    let artefacts = build::run(context, &build::Options::default())?;
+    children::for_tests(context, &harness::Toolbox::at(artefacts.toolbox))?;
     let mut cargo = system_tests(context);
     if options.full {
         cargo.env("ZEMIN_FULL", "1");

@@ -8,6 +8,7 @@ mod debian;
 mod ioctls;
 mod machine;
 mod many;
+mod storage;
 mod tiny;
 mod work;
 mod worker;
@@ -23,6 +24,7 @@ pub fn tests() -> Tests {
     ioctls::add(&mut tests);
     cycles::add(&mut tests);
     debian::add(&mut tests);
+    storage::add(&mut tests);
     many::add(&mut tests);
     tests
 }

@@ -177,6 +177,11 @@ pub struct CreateArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub cpus: u32,
 
+    /// When a disk's store has no space left for what the guest writes: fail the write, or let it wait until there is space
+    /// and `zm vm disk resume`
+    #[arg(long, value_name = "WHAT", value_parser = ["fail", "wait"])]
+    pub on_no_space: Option<String>,
+
     /// Start it at once
     #[arg(long)]
     pub start: bool,

@@ -4,6 +4,7 @@ use super::args::CreateArgs;
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf, absolute};
 use std::str::FromStr;
 
@@ -68,6 +69,9 @@ pub struct Config {
     /// What is in the DVD drives; nothing is in one that is an empty string.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dvds: Vec<PathBuf>,
+    /// What a full store means: `fail` or `wait`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_no_space: Option<String>,
 }
 
 impl Config {
@@ -85,6 +89,7 @@ impl Config {
                 .iter()
                 .map(|disk| disk_option(disk))
                 .collect::<Result<_, _>>()?,
+            on_no_space: args.on_no_space.clone(),
             dvds: args.dvd.iter().map(|path| medium(path)).collect::<Result<_, _>>()?,
         })
     }
@@ -114,6 +119,9 @@ impl Config {
         words
             .extend(self.ide_disks.iter().flat_map(|disk| ["--ide-disk".to_owned(), disk.clone()]));
         words.extend(self.dvds.iter().flat_map(|path| ["--dvd".to_owned(), text(path)]));
+        words.extend(
+            self.on_no_space.iter().flat_map(|what| ["--on-no-space", what].map(str::to_owned)),
+        );
         words
     }
 }
@@ -127,6 +135,16 @@ pub(super) fn file(path: &Path) -> anyhow::Result<PathBuf> {
     if !path.is_file() {
         bail!("{} is not a file", path.display());
     }
+    full(path)
+}
+
+/// An image, or a block device that is used as one.
+fn image(path: &Path) -> anyhow::Result<PathBuf> {
+    let is_device = || path.metadata().is_ok_and(|metadata| metadata.file_type().is_block_device());
+    if is_device() { full(path) } else { file(path) }
+}
+
+fn full(path: &Path) -> anyhow::Result<PathBuf> {
     absolute(path).with_context(|| path.display().to_string())
 }
 
@@ -140,5 +158,5 @@ pub(super) fn disk_option(text: &str) -> anyhow::Result<String> {
         path = before;
     }
     let words = text.get(path.len()..).unwrap_or_default();
-    Ok(format!("{}{words}", file(Path::new(path))?.display()))
+    Ok(format!("{}{words}", image(Path::new(path))?.display()))
 }

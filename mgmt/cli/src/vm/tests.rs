@@ -20,6 +20,7 @@ fn config() -> Config {
         disks: vec!["/d/a.vhdx".into(), "/d/b.iso,ro".into()],
         ide_disks: vec!["/d/c.vhd".into()],
         dvds: vec!["".into()],
+        on_no_space: Some("wait".into()),
     }
 }
 
@@ -56,7 +57,9 @@ fn the_worker_gets_what_the_definition_says() {
         "{words}"
     );
     assert!(
-        words.ends_with("--disk /d/a.vhdx --disk /d/b.iso,ro --ide-disk /d/c.vhd --dvd "),
+        words.ends_with(
+            "--disk /d/a.vhdx --disk /d/b.iso,ro --ide-disk /d/c.vhd --dvd  --on-no-space wait"
+        ),
         "{words}"
     );
 }
