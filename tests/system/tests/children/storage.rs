@@ -31,14 +31,14 @@ pub fn add(tests: &mut Tests) {
         });
     };
     add(true, "tools_see_what_they_see_on_hyper_v", look::tools);
-    add(true, "guest_boots_from_an_ide_controller", look::ide);
-    add(true, "disks_and_media_come_and_go", plug::come_and_go);
-    add(true, "random_io_verifies_on_all_formats", verify::short);
+    add(false, "guest_boots_from_an_ide_controller", look::ide);
+    add(false, "disks_and_media_come_and_go", plug::come_and_go);
+    add(false, "random_io_verifies_on_all_formats", verify::short);
     add(false, "random_io_verifies_at_all_queue_depths", verify::long);
-    add(true, "full_store_fails_the_write_and_nothing_else", errors::full);
-    add(true, "full_store_lets_writes_wait_if_asked_to", errors::wait);
-    add(true, "bad_sectors_are_told_exactly", errors::bad_sectors);
-    add(true, "power_cuts_lose_nothing_flushed::3", |parent| power::cuts(parent, 3));
+    add(false, "full_store_fails_the_write_and_nothing_else", errors::full);
+    add(false, "full_store_lets_writes_wait_if_asked_to", errors::wait);
+    add(false, "bad_sectors_are_told_exactly", errors::bad_sectors);
+    add(false, "power_cuts_lose_nothing_flushed::3", |parent| power::cuts(parent, 3));
     add(false, "power_cuts_lose_nothing_flushed::100", |parent| power::cuts(parent, 100));
 }
 
@@ -94,7 +94,8 @@ fn iso(name: &str) -> Result<PathBuf> {
     let toolbox = Toolbox::at(Artefacts::load()?.toolbox);
     let mut xorriso: Command = toolbox.command("usr/bin/xorriso");
     xorriso.args(["-report_about", "FAILURE", "-as", "mkisofs", "-quiet", "-V", name, "-o"]);
-    let status = xorriso.arg(&path).arg(&content).stdin(Stdio::null()).status()?;
+    let status =
+        xorriso.arg(&path).arg(&content).stdin(Stdio::null()).stderr(Stdio::null()).status()?;
     ensure!(status.success(), "xorriso: {status}");
     Ok(path)
 }
