@@ -3,6 +3,7 @@
 //! ```text
 //!   Queue ──┬─ uring    ──┐                    ┌─ raw      a file or block device is the disk
 //!           ├─ threads  ──┼── asks a Mapping ──┤
+//!           ├─ inline   ──┤
 //!           └─ memory     │                    └─ image    VHDX and VHD, by the crate `disk`
 //!                         └── blocking, direct: what both share
 //! ```
@@ -12,6 +13,7 @@
 pub mod blocking;
 pub mod direct;
 pub mod image;
+pub mod inline;
 pub mod jobs;
 pub mod mapping;
 pub mod memory;
@@ -28,7 +30,7 @@ use std::io;
 use std::sync::Arc;
 use vmm_sys_util::eventfd::EventFd;
 
-/// A disk in files, by io_uring where the system has it, else by threads.
+/// A disk in files: at once where they are memory, by io_uring where the system has it, else by threads.
 pub struct FileDisk<M> {
     mapping: Arc<M>,
     uring: bool,
@@ -57,6 +59,9 @@ impl<M: Mapping> Disk for FileDisk<M> {
     }
 
     fn open_queue(&self, depth: u32, wake: &EventFd) -> io::Result<Box<dyn Queue>> {
+        if self.uring && inline::is_memory(&*self.mapping) {
+            return Ok(Box::new(inline::InlineQueue::new(Arc::clone(&self.mapping), depth)));
+        }
         if self.uring {
             match uring::UringQueue::new(Arc::clone(&self.mapping), depth, wake) {
                 Ok(queue) => return Ok(Box::new(queue)),

@@ -72,7 +72,11 @@ struct Store {
 
 impl Store {
     fn new(name: &str, make: impl FnOnce(&Path) -> Box<dyn Disk>) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::new_in(&std::env::temp_dir(), name, make)
+    }
+
+    fn new_in(place: &Path, name: &str, make: impl FnOnce(&Path) -> Box<dyn Disk>) -> Self {
+        let directory = tempfile::tempdir_in(place).unwrap();
         let path = directory.path().join(name);
         Self { disk: make(&path), path, _directory: directory }
     }
@@ -96,6 +100,17 @@ fn raw(content: &[u8], direct: bool, uring: bool) -> Store {
         std::fs::write(path, content).unwrap();
         let options = RawOptions { direct, ..RawOptions::default() };
         file_disk(RawDisk::open(path, options).unwrap(), uring)
+    })
+}
+
+/// A file in memory, where the system has a place for such.
+fn in_memory(content: &[u8]) -> Option<Store> {
+    let place = Path::new("/dev/shm");
+    place.is_dir().then(|| {
+        Store::new_in(place, "disk.img", |path| {
+            std::fs::write(path, content).unwrap();
+            file_disk(RawDisk::open(path, RawOptions::default()).unwrap(), true)
+        })
     })
 }
 
@@ -124,6 +139,7 @@ fn stores(content: &[u8]) -> Vec<Store> {
     let both = [false, true];
     let mut stores: Vec<_> =
         both.iter().flat_map(|uring| both.map(|direct| raw(content, direct, *uring))).collect();
+    stores.extend(in_memory(content));
     for name in ["disk.vhdx", "disk.vhd"] {
         stores.extend(
             [(false, true), (true, true), (true, false)]
