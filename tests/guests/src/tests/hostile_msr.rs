@@ -31,9 +31,10 @@ pub fn run(t: &Checks) {
     let other = OTHER.load(Ordering::SeqCst);
     check!(t, other == 0, "MSR {:#x}: exception {}", other as u32, other >> 32 & 0xFF);
     line!("  {} accesses, {} refused", MADE.load(Ordering::SeqCst), REFUSED.load(Ordering::SeqCst));
-    wrmsr(hv::HYPERCALL, rdmsr(hv::HYPERCALL) | 1);
+    // A child's pages may be anywhere by now.
     wrmsr(hv::GUEST_OS_ID, guests::hypercall::GUEST_OS_ID);
-    wrmsr(hv::REFERENCE_TSC, rdmsr(hv::REFERENCE_TSC) | 1);
+    wrmsr(hv::HYPERCALL, guests::hypercall::page() | 1);
+    wrmsr(hv::REFERENCE_TSC, guests::clock::reference_page() | 1);
 }
 
 /// Registers of the processor's own that the kernel itself needs.
