@@ -5,6 +5,7 @@
 mod boot;
 mod cycles;
 mod debian;
+mod hostile;
 mod ioctls;
 mod machine;
 mod many;
@@ -26,5 +27,6 @@ pub fn tests() -> Tests {
     debian::add(&mut tests);
     storage::add(&mut tests);
     many::add(&mut tests);
+    hostile::add(&mut tests);
     tests
 }

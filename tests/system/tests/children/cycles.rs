@@ -36,7 +36,7 @@ pub fn add(tests: &mut Tests) {
 
 /// What there is of everything that a child takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Ledger {
+pub struct Ledger {
     /// Pages of the hypervisor's own that are free.
     pool_free: u64,
     /// Pages that the parent has given for itself.
@@ -50,7 +50,8 @@ struct Ledger {
 }
 
 impl Ledger {
-    fn of(parent: &mut Running) -> Result<Self> {
+    /// As it is now.
+    pub fn of(parent: &mut Running) -> Result<Self> {
         let text = parent.shell("zm hv status --json")?.success()?;
         let status: Value = serde_json::from_str(&text).with_context(|| text.clone())?;
         let field = |name: &str| {
@@ -64,6 +65,19 @@ impl Ledger {
         )?;
         let deposited = field("root_deposited_pages")?;
         Ok(Self { pool_free, deposited, partitions, files, available })
+    }
+
+    /// Fails unless everything is soon as it was.
+    pub fn comes_back(self, parent: &mut Running) -> Result<()> {
+        // The kernel frees files, and pages of the last child, a moment later.
+        let deadline = Instant::now() + SETTLES;
+        let mut after = Self::of(parent)?;
+        while !after.is_like(self) && Instant::now() < deadline {
+            after = Self::of(parent)?;
+        }
+        println!("before {self:?}, after {after:?}");
+        ensure!(after.is_like(self), "before {self:?}, after {after:?}");
+        Ok(())
     }
 
     /// Exactly as much of everything as `before`; only the parent's free memory moves with its caches.
@@ -87,15 +101,8 @@ fn leaves_nothing(
     for count in 0..times {
         cycle(parent, count).with_context(|| format!("cycle {count}"))?;
     }
-    // The kernel frees files, and pages of the last child, a moment later.
-    let deadline = Instant::now() + SETTLES;
-    let mut after = Ledger::of(parent)?;
-    while !after.is_like(before) && Instant::now() < deadline {
-        after = Ledger::of(parent)?;
-    }
-    println!("before {before:?}, after {times} cycles {after:?}");
-    ensure!(after.is_like(before), "{before:?}, after {times} cycles {after:?}");
-    Ok(())
+    println!("{times} cycles");
+    before.comes_back(parent)
 }
 
 fn guest(count: u32) -> Guest {

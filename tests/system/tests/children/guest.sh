@@ -24,8 +24,14 @@ clock() {
 }
 
 spin() {
-    echo "spinning"
+    echo "spin"
     load spin
+}
+
+# For as long as it lives, checking all results.
+toil() {
+    echo "toil"
+    while :; do load work 3; done
 }
 
 idle() {

@@ -97,6 +97,8 @@ pub fn initramfs() -> Result<Initramfs> {
         let content = read(&children.join("kernels").join(&path))?;
         image = image.file(&format!("children/{path}"), content, 0o644);
     }
+    let kernel = read(&Artefacts::load()?.guests.join("guest"))?;
+    let image = image.file("children/testkernel", kernel, 0o644);
     let image = image.file("children/tiny", super::tiny::image(), 0o644);
     let image = image.file("children/guest.cpio", read(&guest()?)?, 0o644);
     Ok(image.script("mount -t debugfs debug /sys/kernel/debug"))
