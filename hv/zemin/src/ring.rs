@@ -3,9 +3,11 @@
 //! Each of the parent's VPs has a ring per SINT on a page that the hypervisor provides. Doorbells use one of them, that of
 //! [`SINT`], which the parent's driver programs as an intercept: "look at your ring" is a message in its slot 0.
 
+use crate::interrupts;
 use crate::lp::{self, Lp};
 use crate::mem::phys;
 use crate::sync::SpinLock;
+use crate::time;
 use core::sync::atomic::{AtomicU64, Ordering};
 use hvdef::synic::ROW_SIZE;
 use synic::{EventRing, PendingSet, RingPage};
@@ -88,7 +90,76 @@ pub fn post(lp: &Lp, port: u32) {
     let target = lp::listening(lp);
     lp.count(Counter::EventRingPosts);
     if target.ring.producer.lock().post(&target.ring.shared(), &target.ring.overflow, port) {
-        announce(target);
+        if core::ptr::eq(target, lp) && Patience::of(lp).begins(lp) {
+            lp.root_queue.push_sint(SINT);
+        } else {
+            announce(target);
+        }
+    }
+}
+
+/// A turn on this LP has ended. Whether the parent's VP has yet to hear of a doorbell that the child rang before it stopped.
+pub fn is_unheard(lp: &Lp) -> bool {
+    let is_unheard = !lp.root_queue.is_empty();
+    if is_unheard {
+        Patience::of(lp).ends();
+    }
+    is_unheard
+}
+
+/// How long a child goes on after it has rung a doorbell, before the parent's VP takes its LP.
+///
+/// A guest that has more to do for the same device does it then, and one change of VPs serves all of it. One that only
+/// waits for the answer stops at once and has gained nothing but the way into its idle loop: then the next doorbells are announced
+/// without delay, before this is tried again.
+struct Patience {
+    /// Time-stamp counter value at which the parent's VP hears of it in any case.
+    until: AtomicU64,
+    /// Doorbells that are announced without delay first.
+    at_once: AtomicU64,
+}
+
+/// The longest delay of an announcement, in 100 ns.
+const DELAY: u64 = 1000;
+/// A child that stops earlier than so many of them waits for the answer.
+const STOPS_EARLY: u64 = 80;
+/// Doorbells without delay after that.
+const AT_ONCE: u64 = 64;
+
+/// Of each LP, which alone uses it.
+static PATIENCE: [Patience; lp::MAX_LPS] =
+    [const { Patience { until: AtomicU64::new(0), at_once: AtomicU64::new(0) } }; lp::MAX_LPS];
+
+impl Patience {
+    fn of(lp: &Lp) -> &'static Self {
+        // LPs are numbered from 0 on.
+        PATIENCE.get(lp.index as usize).unwrap_or(&PATIENCE[0])
+    }
+
+    /// A doorbell was rung on its own LP; whether the child goes on.
+    fn begins(&self, lp: &Lp) -> bool {
+        let at_once = self.at_once.load(Ordering::Relaxed);
+        if at_once > 0 {
+            self.at_once.store(at_once - 1, Ordering::Relaxed);
+            return false;
+        }
+        if !lp.root_vp.get().is_some_and(|vp| vp.is_blocked()) {
+            return false;
+        }
+        let until = time::tsc_at(time::now() + DELAY);
+        self.until.store(until, Ordering::Relaxed);
+        if until < lp.turn_end.get() {
+            lp.turn_end.set(until);
+            interrupts::set_timer(lp, until.min(lp.timer_deadline.get()));
+        }
+        true
+    }
+
+    fn ends(&self) {
+        let until = time::reference_at(self.until.load(Ordering::Relaxed));
+        if until.saturating_sub(time::now()) > DELAY - STOPS_EARLY {
+            self.at_once.store(AT_ONCE, Ordering::Relaxed);
+        }
     }
 }
 

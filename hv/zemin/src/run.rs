@@ -18,6 +18,7 @@ use crate::exit;
 use crate::hypercalls;
 use crate::interrupts;
 use crate::lp::{self, Lp};
+use crate::ring;
 use crate::sched::{self, Next};
 use crate::time;
 use crate::vp::{Activity, Owned, State, Vp};
@@ -52,7 +53,7 @@ pub fn run() -> ! {
     root.state.on_lp = true;
     lp.attention.store(true, Ordering::Relaxed);
     loop {
-        if lp.take_attention() {
+        if lp.take_attention() | ring::is_unheard(lp) {
             root.attend(lp);
         }
         match sched::decide(lp) {
