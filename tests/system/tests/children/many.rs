@@ -18,7 +18,7 @@ const PARTITIONS: &str = "/sys/kernel/debug/mshv/partition";
 /// Adds all of them.
 pub fn add(tests: &mut Tests) {
     // Children, and seconds in which they are looked at.
-    for (always, children, seconds) in [(true, 6, 20), (false, 16, 60)] {
+    for (always, children, seconds) in [(true, 4, 10), (false, 16, 60)] {
         let name = format!("many::children_share_two_lps_by_weight::{children}_children");
         tests.add_if(always, name, move || {
             on("children-counted", counted, |parent| share(parent, children, seconds))
