@@ -7,7 +7,7 @@ use crate::hypercalls::Call;
 use crate::mem::phys;
 use crate::partition::{Partition, ROOT, ROOT_ID, Stage};
 use crate::sync::SpinLock;
-use crate::vp::State;
+use crate::vp::{State, Vp};
 use core::ops::Deref;
 use core::sync::atomic::Ordering;
 use guest_map::{AMD_NESTED, GuestMap};
@@ -109,29 +109,33 @@ pub fn create(disabled: [u64; 3], flags: CreationFlags) -> Result<PartitionId, H
     Ok(id)
 }
 
-/// Ends a partition that is finalized, or never was initialized, and has an empty pool.
-pub fn delete(id: PartitionId) -> Result<(), HvStatus> {
-    {
-        let partition = find_child(id)?;
-        if partition.stage() == Stage::Active || partition.pool.lock().owned() != 0 {
-            return Err(HvStatus::INVALID_PARTITION_STATE);
-        }
+/// Ends a partition that is finalized, or never was initialized, and has an empty pool. Waits until nobody uses it; what
+/// others ask of the caller's VP `own` meanwhile is served, for a user may be waiting for it.
+pub fn delete(own: &Vp, state: &mut State, id: PartitionId) -> Result<(), HvStatus> {
+    while !try_delete(id)? {
+        own.absorb(state);
+        arch_x86::cpu::pause();
     }
+    Ok(())
+}
+
+/// The same at once, or not at all: `false` if somebody uses the partition.
+fn try_delete(id: PartitionId) -> Result<bool, HvStatus> {
     let mut slots = SLOTS.lock();
     let slot = slots
         .get_mut((id.0 & ((1 << SLOT_BITS) - 1)) as usize)
+        .filter(|slot| slot.page != 0 && slot.generation == id.0 >> SLOT_BITS)
         .ok_or(HvStatus::INVALID_PARTITION_ID)?;
-    let page = slot.page;
-    if page == 0 || slot.generation != id.0 >> SLOT_BITS {
-        return Err(HvStatus::INVALID_PARTITION_ID);
+    let partition = at(slot.page);
+    // Who finds it has the lock, so nobody comes to use it now.
+    if partition.users.load(Ordering::Acquire) != 0 {
+        return Ok(false);
     }
-    // Who found it before the lock was taken is done in a moment; nobody finds it now.
-    while at(page).users.load(Ordering::Acquire) != 0 {
-        arch_x86::cpu::pause();
+    if partition.stage() == Stage::Active || partition.pool.lock().owned() != 0 {
+        return Err(HvStatus::INVALID_PARTITION_STATE);
     }
-    slot.page = 0;
-    ROOT.get().pool.lock().put(page);
-    Ok(())
+    ROOT.get().pool.lock().put(core::mem::take(&mut slot.page));
+    Ok(true)
 }
 
 /// Created to active: the partition gets its second-level tables.

@@ -8,11 +8,11 @@ use hvdef::hypercall::partition::{CreatePartition, CreatePartitionOutput, Partit
 use hypercall::Outcome;
 
 /// CREATE_PARTITION.
-pub fn create(call: &Call) -> Outcome {
-    Outcome::from(try_create(call))
+pub fn create(call: &Call, state: &mut State) -> Outcome {
+    Outcome::from(try_create(call, state))
 }
 
-fn try_create(call: &Call) -> Result<(), HvStatus> {
+fn try_create(call: &Call, state: &mut State) -> Result<(), HvStatus> {
     let input: CreatePartition = call.input()?;
     if input.isolation.isolation_type() != 0 {
         return Err(HvStatus::FEATURE_UNAVAILABLE);
@@ -21,7 +21,7 @@ fn try_create(call: &Call) -> Result<(), HvStatus> {
     let disabled = [first, second, input.disabled_xsave_features];
     let partition_id = children::create(disabled, input.flags)?;
     call.output(&CreatePartitionOutput { partition_id })
-        .inspect_err(|_| _ = children::delete(partition_id))
+        .inspect_err(|_| _ = children::delete(call.vp, state, partition_id))
 }
 
 /// INITIALIZE_PARTITION.
@@ -41,8 +41,9 @@ pub fn finalize(call: &Call, state: &mut State) -> Outcome {
 }
 
 /// DELETE_PARTITION.
-pub fn delete(call: &Call) -> Outcome {
+pub fn delete(call: &Call, state: &mut State) -> Outcome {
     Outcome::from(
-        call.input::<PartitionInput>().and_then(|input| children::delete(input.partition_id)),
+        call.input::<PartitionInput>()
+            .and_then(|input| children::delete(call.vp, state, input.partition_id)),
     )
 }
