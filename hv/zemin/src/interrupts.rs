@@ -26,7 +26,7 @@ pub const DEVICE_VECTORS: core::ops::RangeInclusive<u8> = 0x20..=0xEF;
 
 /// The timer repeats itself if it is set at least this many time-stamp counter ticks ahead, well above what it takes to
 /// stop it: should an interrupt be lost on its way, as QEMU 10 can lose one (docs/debugging.md), the next one comes for it.
-const REPEATED: u64 = 1 << 17;
+const REPEATED: u64 = 1 << 15;
 
 /// Longest time in a guest, in time-stamp counter ticks: some tenths of a second.
 const LONGEST_TURN: u64 = 1 << 28;
@@ -167,17 +167,20 @@ pub fn set_guest_timer(lp: &Lp, deadline: u64) {
 }
 
 /// Sets the physical timer to fire at time-stamp counter value `deadline`, or never for `u64::MAX`.
+///
+/// One that is set to that already, and should have fired, is set anew: its interrupt may have been lost on its way.
 pub fn set_timer(lp: &Lp, deadline: u64) {
-    if lp.timer_deadline.get() == deadline {
-        return;
-    }
     // A timer that fires early costs one look at the clock, setting it costs a register write: keep an earlier one.
     if deadline == u64::MAX {
         return;
     }
+    let now = cpu::rdtsc();
+    if lp.timer_deadline.get() == deadline && now < deadline {
+        return;
+    }
     lp.timer_deadline.set(deadline);
     lp.count(Counter::TimerPrograms);
-    let time = deadline.saturating_sub(cpu::rdtsc());
+    let time = deadline.saturating_sub(now);
     let repeats = time >= REPEATED;
     if lp.timer_repeats.replace(repeats) != repeats {
         // What it was set to last may be next to nothing, which is no time to repeat it by.
