@@ -16,7 +16,8 @@ const PARENT_ARGS: &str = "console=ttyS0 panic=-1";
 /// All words of the command, beginning with the program.
 pub(crate) fn words(machine: &Machine, artefacts: &Artefacts) -> Result<Vec<String>> {
     let mut words = Words(artefacts.qemu.clone());
-    words.add("-machine", "q35,accel=tcg");
+    words.add("-machine", "q35");
+    words.add("-accel", threads(std::env::var("ZEMIN_TCG_THREADS").ok().as_deref()));
     words.add("-cpu", cpu(machine));
     words.add("-smp", machine.lps.to_string());
     words.add("-m", machine.memory_mib.to_string());
@@ -42,6 +43,12 @@ pub(crate) fn words(machine: &Machine, artefacts: &Artefacts) -> Result<Vec<Stri
     boot(machine, artefacts, &mut words)?;
     words.0.extend(machine.extra.iter().cloned());
     Ok(words.0)
+}
+
+/// One host thread runs all LPs, in turns, unless `multi` is asked for: with a thread for each, QEMU 10 now and then mixes up
+/// the states of guest and hypervisor at an exit (docs/debugging.md), and no test can pass on that.
+fn threads(wanted: Option<&str>) -> &'static str {
+    if wanted == Some("multi") { "tcg,thread=multi" } else { "tcg,thread=single" }
 }
 
 struct Words(Vec<String>);

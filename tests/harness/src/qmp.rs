@@ -35,11 +35,15 @@ impl Qmp {
 
     /// Runs a command and returns its answer.
     pub fn execute(&self, command: &str, arguments: Value) -> Result<Value> {
+        self.execute_within(command, arguments, limit::MONITOR)
+    }
+
+    fn execute_within(&self, command: &str, arguments: Value, limit: Duration) -> Result<Value> {
         let refused = |why: String| Error::Monitor { command: command.to_owned(), why };
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let line = format!("{}\n", json!({ "execute": command, "arguments": arguments }));
         (&self.stream).write_all(line.as_bytes()).map_err(|error| refused(error.to_string()))?;
-        let answer = answers.recv_timeout(limit::scaled(limit::MONITOR));
+        let answer = answers.recv_timeout(limit::scaled(limit));
         let mut answer = answer.map_err(|_| refused("the emulator does not answer".to_owned()))?;
         match answer.get_mut("return") {
             Some(value) => Ok(value.take()),
@@ -49,7 +53,13 @@ impl Qmp {
 
     /// Runs a command of the human monitor (`info registers`, `xp /4gx 0x1000`) and returns what it prints.
     pub fn human(&self, command: &str) -> Result<String> {
-        let answer = self.execute("human-monitor-command", json!({ "command-line": command }))?;
+        self.human_within(command, limit::MONITOR)
+    }
+
+    /// The same for an emulator that may not answer any more.
+    pub fn human_within(&self, command: &str, limit: Duration) -> Result<String> {
+        let arguments = json!({ "command-line": command });
+        let answer = self.execute_within("human-monitor-command", arguments, limit)?;
         Ok(answer.as_str().unwrap_or_default().replace('\r', ""))
     }
 

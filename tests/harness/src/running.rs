@@ -250,8 +250,13 @@ impl Running {
     fn processors(&self) -> String {
         let mut whole = String::new();
         for _ in 0..SAMPLES {
-            let registers = self.qmp.human("info registers -a");
-            whole += &registers.unwrap_or_else(|error| format!("not known: {error}\n"));
+            match self.qmp.human_within("info registers -a", Duration::from_secs(5)) {
+                Ok(registers) => whole += &registers,
+                Err(error) => {
+                    whole += &format!("not known: {error}\n");
+                    break;
+                }
+            }
             std::thread::sleep(Duration::from_millis(200));
         }
         let _ = fs::write(self.logs.join("registers"), &whole);

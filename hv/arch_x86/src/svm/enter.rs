@@ -10,8 +10,7 @@ use core::arch::naked_asm;
 ///
 /// VMRUN itself swaps control registers, segments and stack; VMLOAD/VMSAVE move FS, GS, TR, LDTR and the system-call
 /// MSRs. Interrupts are enabled for the time in the guest, because with virtual masking it is the host's RFLAGS.IF that
-/// lets a physical interrupt end the guest's turn; the closed global gate keeps them out before and after, and STI's own
-/// shadow once more before.
+/// lets a physical interrupt end the guest's turn; the closed global gate keeps them out before and after.
 ///
 /// # Safety
 /// The VMCB describes a guest that cannot reach hypervisor memory, both addresses are this LP's to use, `registers`
@@ -42,8 +41,8 @@ pub(super) unsafe extern "sysv64" fn enter(guest: u64, registers: *mut u64, host
         "mov r14, [rsi + 112]",
         "mov r15, [rsi + 120]",
         "mov rsi, [rsi + 48]",
-        "vmload rax",
         "sti",
+        "vmload rax",
         ".global svm_switch_begin",
         "svm_switch_begin:",
         "vmrun rax",
