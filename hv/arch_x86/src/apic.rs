@@ -28,7 +28,6 @@ mod reg {
 }
 
 const LVT_MASKED: u32 = 1 << 16;
-const LVT_PERIODIC: u32 = 1 << 17;
 const LVT_NMI: u32 = 4 << 8;
 const ENABLED: u64 = 1 << 11;
 const X2APIC: u64 = 1 << 10;
@@ -142,11 +141,10 @@ impl LocalApic {
         }
     }
 
-    /// Prepares the timer: this vector, counting at the input clock. One that repeats does so until it is stopped or set
-    /// anew.
-    pub fn prepare_timer(self, vector: u8, repeats: bool) {
+    /// Prepares the timer: one-shot, this vector, counting at the input clock.
+    pub fn prepare_timer(self, vector: u8) {
         self.write(reg::TIMER_DIVIDE, 0b1011);
-        self.write(reg::LVT_TIMER, if repeats { LVT_PERIODIC } else { 0 } | u32::from(vector));
+        self.write(reg::LVT_TIMER, u32::from(vector));
     }
 
     /// Starts the timer with this many ticks, or stops it with 0.

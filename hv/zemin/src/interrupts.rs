@@ -24,10 +24,6 @@ mod vector {
 /// Vectors a device interrupt may have: below are exceptions, above is the hypervisor.
 pub const DEVICE_VECTORS: core::ops::RangeInclusive<u8> = 0x20..=0xEF;
 
-/// The timer repeats itself if it is set at least this many time-stamp counter ticks ahead, well above what it takes to
-/// stop it: should an interrupt be lost on its way, as QEMU 10 can lose one (docs/debugging.md), the next one comes for it.
-const REPEATED: u64 = 1 << 15;
-
 /// Longest time in a guest, in time-stamp counter ticks: some tenths of a second.
 const LONGEST_TURN: u64 = 1 << 28;
 
@@ -40,7 +36,7 @@ pub fn init_lp() {
     let apic = *APIC.get();
     // SAFETY: boot chose the mode by what the processor offers and mapped the registers.
     unsafe { apic.enable(vector::SPURIOUS, vector::ERROR) };
-    apic.prepare_timer(vector::TIMER, false);
+    apic.prepare_timer(vector::TIMER);
 }
 
 /// An interrupt taken by the calling LP, in one of the run loop's windows.
@@ -50,9 +46,6 @@ pub fn handle(vector: u8) {
     match vector {
         vector::TIMER => {
             lp.timer_deadline.set(u64::MAX);
-            if lp.timer_repeats.get() {
-                APIC.get().start_timer(0);
-            }
             lp.count(Counter::PhysicalTimer);
             APIC.get().end_of_interrupt();
         }
@@ -180,14 +173,8 @@ pub fn set_timer(lp: &Lp, deadline: u64) {
     }
     lp.timer_deadline.set(deadline);
     lp.count(Counter::TimerPrograms);
-    let time = deadline.saturating_sub(now);
-    let repeats = time >= REPEATED;
-    if lp.timer_repeats.replace(repeats) != repeats {
-        // What it was set to last may be next to nothing, which is no time to repeat it by.
-        APIC.get().start_timer(0);
-        APIC.get().prepare_timer(vector::TIMER, repeats);
-    }
-    APIC.get().start_timer(crate::time::CLOCKS.get().apic_ticks(time));
+    let ticks = crate::time::CLOCKS.get().apic_ticks(deadline.saturating_sub(now));
+    APIC.get().start_timer(ticks);
 }
 
 fn is_set(bits: &[core::sync::atomic::AtomicU64; 4], vector: u8) -> bool {

@@ -48,8 +48,6 @@ pub struct Lp {
     pub ring: crate::ring::Ring,
     /// Time-stamp counter value the physical timer is set to fire at; `u64::MAX` while it is off.
     pub timer_deadline: Cell<u64>,
-    /// The physical timer goes on after it has fired.
-    pub timer_repeats: Cell<bool>,
     /// Vectors of level-triggered device interrupts whose physical end-of-interrupt is still owed.
     pub owed_eoi: Cell<[u64; 4]>,
     /// Set by the interrupt handlers, consumed by the run loop: something about this LP's VPs may have changed.
@@ -101,7 +99,6 @@ pub fn create(apic_id: u32) -> Option<&'static Lp> {
         root_queue: RootQueue::new(),
         ring: crate::ring::Ring::new(),
         timer_deadline: Cell::new(u64::MAX),
-        timer_repeats: Cell::new(false),
         owed_eoi: Cell::new([0; 4]),
         attention: AtomicBool::new(false),
         online: AtomicBool::new(false),
