@@ -81,7 +81,8 @@ pub enum Exit {
     Nmi,
     /// The guest can take the interrupt that was waiting ([`Vcpu::request_window`]).
     InterruptWindow,
-    /// An NMI can be taken, or the guest's handler of one ends ([`Vcpu::request_nmi_window`]).
+    /// An NMI can be taken, or the guest's handler of one, or of an interrupt behind which another one waits, ends
+    /// ([`Vcpu::request_nmi_window`], [`Vcpu::request_window`]).
     NmiWindow,
     /// A write of CR8 ([`Vcpu::watch_priority`]).
     PriorityWrite,

@@ -4,7 +4,8 @@
 //!   guest's first instruction. The event injection field would do as well in hardware; QEMU 10 may deliver what is in it
 //!   twice (docs/debugging.md).
 //! * A guest that cannot take an interrupt yet gets a virtual interrupt that is intercepted instead of delivered: the
-//!   window.
+//!   window. Only one virtual interrupt can wait at a time, so behind one that is to be delivered, the next IRET is
+//!   intercepted in the window's place.
 //! * NMIs nest nowhere: from one's delivery to the end of the next IRET there is no other. IRET is intercepted for that
 //!   time; if another NMI waits then, the guest takes a single step over its IRET, the trap of which is intercepted.
 
@@ -120,21 +121,24 @@ impl Vcpu {
             };
         match what {
             Event::Nmi => self.block_nmis(),
-            Event::Interrupt(vector) if !self.is_window_requested() => self.interrupt(vector),
-            _ => {}
+            Event::Interrupt(vector) => self.interrupt(vector),
+            Event::Exception { .. } => {}
         }
     }
 
     /// Makes an injected interrupt a virtual one.
     fn interrupt(&mut self, vector: u8) {
-        let v = &mut *self.vmcb;
-        if v.rflags & RFLAGS_IF != 0 && v.interrupt_state & 1 == 0 {
+        if self.are_interrupts_open() && !self.interrupt_shadow() {
+            let is_another_waiting = self.is_window_requested();
+            self.request_window(false);
+            let v = &mut *self.vmcb;
             v.event_injection = 0;
             v.virtual_interrupt = v.virtual_interrupt & !vintr::VECTOR
                 | vintr::IRQ
                 | vintr::IGNORE_TPR
                 | vintr::PRIORITY
                 | u64::from(vector) << vintr::VECTOR_SHIFT;
+            self.request_window(is_another_waiting);
         }
     }
 
@@ -157,19 +161,16 @@ impl Vcpu {
         }
     }
 
-    /// Asks for [`Exit::InterruptWindow`] as soon as the guest can take an interrupt, or takes the request back.
+    /// Asks for [`Exit::InterruptWindow`] as soon as the guest can take an interrupt, or takes the request back. Behind an
+    /// interrupt that waits for the next entry it is [`Exit::NmiWindow`] when the guest's handler of that ends.
     pub fn request_window(&mut self, wanted: bool) {
         if self.is_window_requested() == wanted {
             return;
         }
-        if self.is_interrupting() {
-            // One virtual interrupt can wait at a time.
-            let vector = self.virtual_vector();
-            self.withdraw_interrupt();
-            self.vmcb.event_injection = event::VALID | event::TYPE_INTR | u64::from(vector);
-        }
         let v = &mut *self.vmcb;
-        if wanted {
+        if v.virtual_interrupt & vintr::IRQ != 0 && wanted {
+            v.intercepts_low |= intercept::IRET as u32;
+        } else if wanted {
             // A virtual interrupt that ignores the TPR: it is never delivered, only intercepted.
             v.virtual_interrupt |= vintr::IRQ | vintr::IGNORE_TPR | vintr::PRIORITY;
             v.intercepts_low |= intercept::VINTR as u32;
@@ -223,10 +224,12 @@ impl Vcpu {
         self.vmcb.exception_intercepts &= !(1 << DEBUG) | self.confined;
     }
 
-    /// The guest is about to execute the IRET that ends an NMI's handler.
+    /// The guest is about to execute the IRET that ends a handler.
     pub(super) fn on_iret(&mut self) -> Exit {
         self.vmcb.intercepts_low &= !(intercept::IRET as u32);
-        self.nmis = Nmis::Returning { rip: self.vmcb.rip };
+        if self.nmis == Nmis::Blocked {
+            self.nmis = Nmis::Returning { rip: self.vmcb.rip };
+        }
         Exit::NmiWindow
     }
 
@@ -266,7 +269,7 @@ impl Vcpu {
         if info & event::TYPE != event::TYPE_SOFTWARE {
             self.vmcb.event_injection = info;
         }
-        if info & event::TYPE == event::TYPE_INTR && !self.is_window_requested() {
+        if info & event::TYPE == event::TYPE_INTR {
             self.interrupt(info as u8);
         }
     }
