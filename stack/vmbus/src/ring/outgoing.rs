@@ -66,6 +66,8 @@ pub struct Outgoing {
     read: u32,
     /// The guest was asked for a signal when there is room.
     waiting: bool,
+    /// What was shown already is yet to be announced.
+    unannounced: bool,
 }
 
 impl Outgoing {
@@ -74,10 +76,10 @@ impl Outgoing {
         let pages = RingPages::new(memory, gpns)?;
         let next = pages.check(pages.control.write_index()).unwrap_or(0);
         let read = pages.check(pages.control.read_index()).unwrap_or(0);
-        Ok(Self { pages, next, published: next, read, waiting: false })
+        Ok(Self { pages, next, published: next, read, waiting: false, unannounced: false })
     }
 
-    /// Puts a packet behind the others; whether there was room. The guest sees it after [`Self::publish`].
+    /// Puts a packet behind the others; whether there was room. The guest sees it after [`Self::publish`] at the latest.
     ///
     /// If there was none, the guest has been asked to signal when there is. A packet that no ring can ever hold is
     /// never taken.
@@ -110,7 +112,11 @@ impl Outgoing {
     }
 
     /// Asks for a signal; whether there is room after all.
+    ///
+    /// Everything sent is shown first: the guest signals when the room that it sees grows past the wish, and what it does
+    /// not see is room to it.
     fn wait_for_room(&mut self, bytes: u32) -> Result<bool, RingError> {
+        self.unannounced = self.publish();
         self.pages.control.set_pending_send_size(bytes);
         self.waiting = true;
         // The guest writes its index, then looks at the wish.
@@ -133,14 +139,16 @@ impl Outgoing {
 
     /// Shows the guest everything sent; whether it is to be signalled.
     pub fn publish(&mut self) -> bool {
+        let unannounced = std::mem::take(&mut self.unannounced);
         if self.next == self.published {
-            return false;
+            return unannounced;
         }
         let before = self.published;
         self.pages.control.set_write_index(self.next);
         self.published = self.next;
         // The guest changes its mask or read index, then looks at the write index: one of us sees the other's store.
         fence(Ordering::SeqCst);
-        !self.pages.control.is_masked() && self.pages.control.read_index() == before
+        let had_caught_up = self.pages.control.read_index() == before;
+        unannounced || (!self.pages.control.is_masked() && had_caught_up)
     }
 }

@@ -78,6 +78,30 @@ fn a_full_ring_asks_for_a_signal_and_gets_it_once() {
 }
 
 #[test]
+fn a_wish_for_room_counts_what_was_sent_and_not_announced_yet() {
+    let mut f = fixture([2, 2]);
+    let packet = Packet::completion(1, &[9; 12]);
+    assert!(f.outgoing.send(&packet).unwrap() && f.outgoing.send(&packet).unwrap());
+    assert!(f.outgoing.publish());
+    let mut sent = 2;
+    while f.outgoing.send(&packet).unwrap() {
+        sent += 1;
+    }
+    // The guest reads before the device comes to announce them.
+    let signals = (0..sent).filter(|_| f.guest.receive().unwrap().1).count();
+    assert_eq!(signals, 1);
+    assert!(!f.outgoing.publish(), "the guest had not caught up");
+}
+
+#[test]
+fn what_a_wish_for_room_has_shown_is_announced() {
+    let mut f = fixture([2, 2]);
+    while f.outgoing.send(&Packet::completion(1, &[9; 12])).unwrap() {}
+    assert!(f.outgoing.publish());
+    assert!(!f.outgoing.publish());
+}
+
+#[test]
 fn a_guest_that_waits_for_room_is_signalled_once() {
     let mut f = fixture([2, 2]);
     while f.guest.send(6, 0, 0, &[], &[0; 100]).is_some() {}
@@ -263,6 +287,8 @@ proptest! {
                     let payload: Vec<u64> = (0..length as u64 / 8).map(|i| i * id).collect();
                     if f.outgoing.send(&Packet::in_band(id, &payload)).unwrap() {
                         hidden.push_back((id, payload));
+                    } else {
+                        model.append(&mut hidden);
                     }
                     id += 1;
                 }
