@@ -51,6 +51,11 @@ impl<'a> Args<'a> {
         args
     }
 
+    /// `count=`, or `default` without it.
+    pub fn count_or(&self, default: u64) -> u64 {
+        if self.count == 0 { default } else { self.count }
+    }
+
     fn take(&mut self, word: &'a str) -> Option<()> {
         let (name, value) = word.split_once('=')?;
         match name {

@@ -278,6 +278,10 @@ pub mod msr {
     pub const KERNEL_GS_BASE: u32 = 0xC000_0102;
     /// TSC_AUX.
     pub const TSC_AUX: u32 = 0xC000_0103;
+    /// Those that hold any canonical address: STAR, LSTAR, CSTAR, the flags SYSCALL clears (an address only by its width),
+    /// the FS base and the other GS base, SYSENTER's stack and entry.
+    pub const ADDRESSES: [u32; 8] =
+        [0xC000_0081, 0xC000_0082, 0xC000_0083, 0xC000_0084, FS_BASE, KERNEL_GS_BASE, 0x175, 0x176];
     /// AMD-V control.
     pub const VM_CR: u32 = 0xC001_0114;
     /// AMD-V host save area.

@@ -121,7 +121,7 @@ fn work(seed: u64) {
     for code in (own..0x1_0000).step_by(step as usize) {
         one(&mut inputs, &mut rng, code);
     }
-    let count = if boot::args().count == 0 { DEFAULT_COUNT } else { boot::args().count };
+    let count = boot::args().count_or(DEFAULT_COUNT);
     for _ in 0..count / step {
         let code = if rng.one_in(16) { rng.below(0x1_0000) } else { rng.pick(&KNOWN) };
         one(&mut inputs, &mut rng, code);

@@ -108,7 +108,7 @@ fn work(seed: u64) {
         given: (MEMORY[0].load(Ordering::SeqCst) / PAGE, GIVEN),
         mapped: (MEMORY[1].load(Ordering::SeqCst) / PAGE, MAPPED),
     };
-    let count = if boot::args().count == 0 { DEFAULT_COUNT } else { boot::args().count };
+    let count = boot::args().count_or(DEFAULT_COUNT);
     for _ in 0..count / smp::count() as u64 {
         if rng.one_in(60) {
             found(&scene, &mut rng);

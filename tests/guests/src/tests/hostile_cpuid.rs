@@ -11,7 +11,7 @@ const DEFAULT_COUNT: u64 = 20_000;
 /// All of it.
 pub fn run(t: &Checks) {
     let job = |seed| {
-        let count = if boot::args().count == 0 { DEFAULT_COUNT } else { boot::args().count };
+        let count = boot::args().count_or(DEFAULT_COUNT);
         let mut rng = Rng::new(seed);
         for _ in 0..count / smp::count() as u64 {
             let _ = cpuid_wide(leaf(&mut rng), rng.word() as u32);
@@ -20,7 +20,7 @@ pub fn run(t: &Checks) {
     let seed = boot::args().seed;
     smp::others().for_each(|index| smp::begin(index, job, seed * 1000 + index as u64));
     let mut rng = Rng::new(seed * 1000);
-    let count = if boot::args().count == 0 { DEFAULT_COUNT } else { boot::args().count };
+    let count = boot::args().count_or(DEFAULT_COUNT);
     for _ in 0..count / smp::count() as u64 {
         let (leaf, subleaf) = (leaf(&mut rng), rng.odd() as u32);
         let answer = cpuid_wide(leaf, subleaf);

@@ -24,7 +24,7 @@ pub fn run(t: &Checks) {
     let code = memory::pages(2);
     CODE.store(code, Ordering::SeqCst);
     let mut rng = Rng::new(boot::args().seed);
-    let count = if boot::args().count == 0 { DEFAULT_COUNT } else { boot::args().count };
+    let count = boot::args().count_or(DEFAULT_COUNT);
     let (mut worked, mut refused) = (0, 0);
     for round in 0..count {
         let instruction = Instruction::random(&mut rng);

@@ -43,7 +43,7 @@ const KEPT: [u32; 6] = [msr::EFER, msr::PAT, msr::GS_BASE, msr::FS_BASE, 0x174, 
 fn work(seed: u64) {
     let mut rng = Rng::new(seed);
     let before = KEPT.map(|index| catch(|| rdmsr(index)));
-    let count = if boot::args().count == 0 { DEFAULT_COUNT } else { boot::args().count };
+    let count = boot::args().count_or(DEFAULT_COUNT);
     for round in 0..count / smp::count() as u64 {
         let index = pick(&mut rng);
         let value = value(&mut rng, index);

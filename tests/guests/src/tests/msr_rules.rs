@@ -148,16 +148,7 @@ fn x2apic_missing(t: &Checks) {
 /// Ordinary MSRs keep what is written to them over exits.
 fn kept(t: &Checks) {
     const ADDRESS: u64 = 0xFFFF_8123_4567_8000;
-    for index in [
-        0xC000_0081,
-        0xC000_0082,
-        0xC000_0083,
-        0xC000_0084,
-        msr::FS_BASE,
-        msr::KERNEL_GS_BASE,
-        0x175,
-        0x176,
-    ] {
+    for index in msr::ADDRESSES {
         let before = rdmsr(index);
         let value = if index == 0xC000_0084 { 0x4_7700 } else { ADDRESS | u64::from(index & 0xF) };
         works(t, format_args!("write to MSR {index:#x}"), || wrmsr(index, value));

@@ -15,23 +15,12 @@ const DEFAULT_COUNT: u64 = 400;
 /// Longest time between filling and looking.
 const LONGEST: u64 = us(7_000);
 
-/// MSRs that hold any canonical address: STAR, LSTAR, CSTAR, the flags SYSCALL clears, the FS base and the other GS base,
-/// SYSENTER's stack and entry.
-const ADDRESSES: [u32; 8] = [
-    0xC000_0081,
-    0xC000_0082,
-    0xC000_0083,
-    0xC000_0084,
-    msr::FS_BASE,
-    msr::KERNEL_GS_BASE,
-    0x175,
-    0x176,
-];
-
 /// All of it.
 pub fn run(t: &Checks) {
-    let count = if boot::args().count == 0 { DEFAULT_COUNT } else { boot::args().count };
-    let job = |seed| assert!(work(seed, count_of()) == [0; KINDS], "state changed");
+    let count = boot::args().count_or(DEFAULT_COUNT);
+    let job = |seed| {
+        assert!(work(seed, boot::args().count_or(DEFAULT_COUNT)) == [0; KINDS], "state changed");
+    };
     smp::others().for_each(|index| smp::begin(index, job, 1000 + index as u64));
     let changed = work(boot::args().seed, count);
     equal!(
@@ -44,10 +33,6 @@ pub fn run(t: &Checks) {
         equal!(t, smp::finish(index, 3_600_000), Ok(()), "processor {index}");
     }
     line!("  {count} rounds");
-}
-
-fn count_of() -> u64 {
-    if boot::args().count == 0 { DEFAULT_COUNT } else { boot::args().count }
 }
 
 /// Groups of registers that are counted apart.
@@ -89,7 +74,7 @@ impl Pattern {
     }
 
     fn load(&self, avx: bool) {
-        for (msr, value) in ADDRESSES.into_iter().zip(self.addresses) {
+        for (msr, value) in msr::ADDRESSES.into_iter().zip(self.addresses) {
             wrmsr(msr, value);
         }
         let [cr2, aux, dr6, pat] = self.rest;
@@ -124,7 +109,7 @@ impl Pattern {
         [
             u64::from(vectors != self.vectors || x87 != self.x87),
             u64::from(debug != self.debug),
-            u64::from(ADDRESSES.map(rdmsr) != self.addresses),
+            u64::from(msr::ADDRESSES.map(rdmsr) != self.addresses),
             u64::from(rest != self.rest),
         ]
     }
@@ -137,7 +122,7 @@ fn has_aux() -> bool {
 /// How often something of each kind had changed.
 fn work(seed: u64, rounds: u64) -> [u64; KINDS] {
     let (mut rng, avx) = (Rng::new(seed), has_avx());
-    let kept = (ADDRESSES.map(rdmsr), rdmsr(msr::PAT));
+    let kept = (msr::ADDRESSES.map(rdmsr), rdmsr(msr::PAT));
     let mut changed = [0; KINDS];
     for _ in 0..rounds {
         let features = if avx { 7 } else { 3 };
@@ -155,7 +140,7 @@ fn work(seed: u64, rounds: u64) -> [u64; KINDS] {
         cpu::sti();
     }
     cpu::set_dr6(0xFFFF_0FF0);
-    for (msr, value) in ADDRESSES.into_iter().zip(kept.0) {
+    for (msr, value) in msr::ADDRESSES.into_iter().zip(kept.0) {
         wrmsr(msr, value);
     }
     wrmsr(msr::PAT, kept.1);
