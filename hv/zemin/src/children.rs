@@ -55,14 +55,18 @@ pub fn find(id: PartitionId) -> Result<InUse, HvStatus> {
         root.users.fetch_add(1, Ordering::AcqRel);
         return Ok(InUse(root));
     }
-    let slots = SLOTS.lock();
-    let slot = slots.get((id.0 & ((1 << SLOT_BITS) - 1)) as usize).filter(|slot| slot.page != 0);
-    let slot = slot
-        .filter(|slot| slot.generation == id.0 >> SLOT_BITS)
-        .ok_or(HvStatus::INVALID_PARTITION_ID)?;
-    let partition = at(slot.page);
+    let mut slots = SLOTS.lock();
+    let partition = at(slot_of(&mut slots, id)?.page);
     partition.users.fetch_add(1, Ordering::AcqRel);
     Ok(InUse(partition))
+}
+
+/// The slot in use by the child with this id.
+fn slot_of(slots: &mut [Slot; MAX], id: PartitionId) -> Result<&mut Slot, HvStatus> {
+    slots
+        .get_mut((id.0 & ((1 << SLOT_BITS) - 1)) as usize)
+        .filter(|slot| slot.page != 0 && slot.generation == id.0 >> SLOT_BITS)
+        .ok_or(HvStatus::INVALID_PARTITION_ID)
 }
 
 /// A child, never the parent.
@@ -122,10 +126,7 @@ pub fn delete(own: &Vp, state: &mut State, id: PartitionId) -> Result<(), HvStat
 /// The same at once, or not at all: `false` if somebody uses the partition.
 fn try_delete(id: PartitionId) -> Result<bool, HvStatus> {
     let mut slots = SLOTS.lock();
-    let slot = slots
-        .get_mut((id.0 & ((1 << SLOT_BITS) - 1)) as usize)
-        .filter(|slot| slot.page != 0 && slot.generation == id.0 >> SLOT_BITS)
-        .ok_or(HvStatus::INVALID_PARTITION_ID)?;
+    let slot = slot_of(&mut slots, id)?;
     let partition = at(slot.page);
     // Who finds it has the lock, so nobody comes to use it now.
     if partition.users.load(Ordering::Acquire) != 0 {

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "per-LP state reached through GS, owned by the LP")]
 
 use crate::mem::{frames, space};
+use crate::ring::{Patience, Ring};
 use crate::sync::SpinLock;
 use crate::time;
 use crate::vp::Vp;
@@ -45,7 +46,9 @@ pub struct Lp {
     /// Messages for the parent's VP on this LP that wait for its slot.
     pub root_queue: RootQueue<{ MAX_CHILD_VPS / 64 }>,
     /// The event ring of the parent's VP on this LP.
-    pub ring: crate::ring::Ring,
+    pub ring: Ring,
+    /// How long children on this LP go on after a doorbell.
+    pub patience: Patience,
     /// Time-stamp counter value the physical timer is set to fire at; `u64::MAX` while it is off.
     pub timer_deadline: Cell<u64>,
     /// Vectors of level-triggered device interrupts whose physical end-of-interrupt is still owed.
@@ -97,7 +100,8 @@ pub fn create(apic_id: u32) -> Option<&'static Lp> {
         turn_end: Cell::new(u64::MAX),
         takes_messages: AtomicBool::new(false),
         root_queue: RootQueue::new(),
-        ring: crate::ring::Ring::new(),
+        ring: Ring::new(),
+        patience: Patience::new(),
         timer_deadline: Cell::new(u64::MAX),
         owed_eoi: Cell::new([0; 4]),
         attention: AtomicBool::new(false),
@@ -163,6 +167,16 @@ pub fn try_current() -> Option<&'static Lp> {
 }
 
 impl Lp {
+    /// Makes this structure the calling LP's: descriptor tables, GS, exceptions.
+    pub fn adopt(&'static self) {
+        // SAFETY: runs once, on the LP itself, in flat 64-bit segments; stacks were set by `create`.
+        unsafe {
+            (*self.tables.get()).load();
+            msr::write(msr::GS_BASE, self.this as u64);
+        }
+        crate::trap::load();
+    }
+
     /// Runs `work` on this LP, the calling one, in which GS may be a guest's; it is again afterwards.
     pub fn with_gs(&self, work: impl FnOnce()) {
         // SAFETY: GS is what everything here finds the LP by; the guest's is put back before anything could miss it.
@@ -172,18 +186,6 @@ impl Lp {
             work();
             msr::write(msr::GS_BASE, guest);
         }
-    }
-}
-
-impl Lp {
-    /// Makes this structure the calling LP's: descriptor tables, GS, exceptions.
-    pub fn adopt(&'static self) {
-        // SAFETY: runs once, on the LP itself, in flat 64-bit segments; stacks were set by `create`.
-        unsafe {
-            (*self.tables.get()).load();
-            msr::write(msr::GS_BASE, self.this as u64);
-        }
-        crate::trap::load();
     }
 
     /// The back end's context. Only the run loop of this LP borrows it.

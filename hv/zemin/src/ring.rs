@@ -8,6 +8,7 @@ use crate::lp::{self, Lp};
 use crate::mem::phys;
 use crate::sync::SpinLock;
 use crate::time;
+use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering};
 use hvdef::synic::ROW_SIZE;
 use synic::{EventRing, PendingSet, RingPage};
@@ -90,7 +91,7 @@ pub fn post(lp: &Lp, port: u32) {
     let target = lp::listening(lp);
     lp.count(Counter::EventRingPosts);
     if target.ring.producer.lock().post(&target.ring.shared(), &target.ring.overflow, port) {
-        if core::ptr::eq(target, lp) && Patience::of(lp).begins(lp) {
+        if core::ptr::eq(target, lp) && lp.patience.begins(lp) {
             lp.root_queue.push_sint(SINT);
         } else {
             announce(target);
@@ -102,7 +103,7 @@ pub fn post(lp: &Lp, port: u32) {
 pub fn is_unheard(lp: &Lp) -> bool {
     let is_unheard = !lp.root_queue.is_empty();
     if is_unheard {
-        Patience::of(lp).ends();
+        lp.patience.ends();
     }
     is_unheard
 }
@@ -111,12 +112,12 @@ pub fn is_unheard(lp: &Lp) -> bool {
 ///
 /// A guest that has more to do for the same device does it then, and one change of VPs serves all of it. One that only
 /// waits for the answer stops at once and has gained nothing but the way into its idle loop: then the next doorbells are announced
-/// without delay, before this is tried again.
-struct Patience {
+/// without delay, before this is tried again. Touched by its LP only.
+pub struct Patience {
     /// Time-stamp counter value at which the parent's VP hears of it in any case.
-    until: AtomicU64,
+    until: Cell<u64>,
     /// Doorbells that are announced without delay first.
-    at_once: AtomicU64,
+    at_once: Cell<u64>,
 }
 
 /// The longest delay of an announcement, in 100 ns.
@@ -126,28 +127,24 @@ const STOPS_EARLY: u64 = 80;
 /// Doorbells without delay after that.
 const AT_ONCE: u64 = 64;
 
-/// Of each LP, which alone uses it.
-static PATIENCE: [Patience; lp::MAX_LPS] =
-    [const { Patience { until: AtomicU64::new(0), at_once: AtomicU64::new(0) } }; lp::MAX_LPS];
-
 impl Patience {
-    fn of(lp: &Lp) -> &'static Self {
-        // LPs are numbered from 0 on.
-        PATIENCE.get(lp.index as usize).unwrap_or(&PATIENCE[0])
+    /// With a delay for the first doorbell.
+    pub const fn new() -> Self {
+        Self { until: Cell::new(0), at_once: Cell::new(0) }
     }
 
     /// A doorbell was rung on its own LP; whether the child goes on.
     fn begins(&self, lp: &Lp) -> bool {
-        let at_once = self.at_once.load(Ordering::Relaxed);
+        let at_once = self.at_once.get();
         if at_once > 0 {
-            self.at_once.store(at_once - 1, Ordering::Relaxed);
+            self.at_once.set(at_once - 1);
             return false;
         }
         if !lp.root_vp.get().is_some_and(|vp| vp.is_blocked()) {
             return false;
         }
         let until = time::tsc_at(time::now() + DELAY);
-        self.until.store(until, Ordering::Relaxed);
+        self.until.set(until);
         if until < lp.turn_end.get() {
             lp.turn_end.set(until);
             interrupts::set_timer(lp, until.min(lp.timer_deadline.get()));
@@ -156,9 +153,9 @@ impl Patience {
     }
 
     fn ends(&self) {
-        let until = time::reference_at(self.until.load(Ordering::Relaxed));
+        let until = time::reference_at(self.until.get());
         if until.saturating_sub(time::now()) > DELAY - STOPS_EARLY {
-            self.at_once.store(AT_ONCE, Ordering::Relaxed);
+            self.at_once.set(AT_ONCE);
         }
     }
 }
