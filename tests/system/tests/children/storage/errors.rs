@@ -6,11 +6,14 @@ use harness::Running;
 use super::child::{COMMAND, Child};
 use super::{UNREADABLE, UNWRITABLE};
 
-/// Makes a disk of 64 MiB in a store of 24 MiB, with 8 MiB of data at its beginning.
-fn small_store(parent: &mut Running) -> Result<()> {
+/// A child with a disk of 64 MiB in a store of 24 MiB, with 8 MiB of data at its beginning; the disk's name in the child.
+fn small_store<'a>(parent: &'a mut Running, options: &str) -> Result<(Child<'a>, String)> {
     let make = "mkdir -p /small; mount -t tmpfs -o size=24m small /small; zm disk create /small/a.vhdx --size 64M --block-size 1M";
     parent.shell(make)?.success()?;
-    Ok(())
+    let mut child = Child::boot(parent, options)?;
+    let name = child.add_disk("/small/a.vhdx")?;
+    child.shell(&FILL.replace("NAME", &name))?;
+    Ok((child, name))
 }
 
 const FILL: &str = "head -c 8m /dev/urandom > /tmp/a; dd if=/tmp/a of=/dev/NAME bs=1M oflag=direct conv=fsync 2>&1";
@@ -19,11 +22,8 @@ const SAME: &str = "[ \"$(dd if=/dev/NAME bs=1M count=8 iflag=direct 2> /dev/nul
 const TOO_MUCH: &str = "dd if=/dev/urandom of=/dev/NAME bs=1M count=32 seek=16 oflag=direct 2>&1";
 
 pub fn full(parent: &mut Running) -> Result<()> {
-    small_store(parent)?;
-    let child = &mut Child::boot(parent, "")?;
-    let name = &child.add_disk("/small/a.vhdx")?;
-    let named = |command: &str| command.replace("NAME", name);
-    child.shell(&named(FILL))?;
+    let (mut child, name) = small_store(parent, "")?;
+    let named = |command: &str| command.replace("NAME", &name);
     child.shell("dmesg -C")?;
     let (status, text) = child.run(&named(TOO_MUCH), COMMAND)?;
     ensure!(status != 0 && text.contains("No space left on device"), "{status}: {text}");
@@ -43,11 +43,8 @@ pub fn full(parent: &mut Running) -> Result<()> {
 }
 
 pub fn wait(parent: &mut Running) -> Result<()> {
-    small_store(parent)?;
-    let child = &mut Child::boot(parent, "--on-no-space wait")?;
-    let name = &child.add_disk("/small/a.vhdx")?;
-    let named = |command: &str| command.replace("NAME", name);
-    child.shell(&named(FILL))?;
+    let (mut child, name) = small_store(parent, "--on-no-space wait")?;
+    let named = |command: &str| command.replace("NAME", &name);
     let data = "head -c 32m /dev/urandom > /tmp/b; echo sta''rts; dd if=/tmp/b of=/dev/NAME bs=1M seek=16 oflag=direct conv=fsync";
     let writing = child.begin(&named(data))?;
     // All space is taken, and the command is not over.
