@@ -37,6 +37,8 @@ struct Content {
     sectors: BTreeMap<u64, Arc<[u8; SECTOR as usize]>>,
     size: u64,
     limit: Option<u64>,
+    /// Most bytes that sectors in use may take.
+    space: Option<u64>,
     /// Changes that still succeed.
     fuse: Option<usize>,
     events: Option<Vec<Event>>,
@@ -62,12 +64,18 @@ impl MemStorage {
     /// A copy of the content, without record or limit.
     pub fn copy(&self) -> Self {
         let content = self.lock().clone();
-        Self(Mutex::new(Content { limit: None, fuse: None, events: None, ..content }))
+        Self(Mutex::new(Content { limit: None, space: None, fuse: None, events: None, ..content }))
     }
 
     /// Refuses to become longer than this from now on, as a full disk would. `None`: any length.
     pub fn set_limit(&self, bytes: Option<u64>) {
         self.lock().limit = bytes;
+    }
+
+    /// Lets sectors in use take no more than this from now on, as a full disk below a sparse file would. `None`: no limit.
+    /// What is reserved counts while there is one.
+    pub fn set_space(&self, bytes: Option<u64>) {
+        self.lock().space = bytes;
     }
 
     /// Lets this many changes and flushes succeed from now on, and all others fail; `None`: none fails.
@@ -146,6 +154,17 @@ impl Content {
         }
     }
 
+    /// Whether a range can be in use, the sectors of it that are not yet included.
+    fn has_space(&self, offset: u64, len: u64) -> io::Result<()> {
+        let Some(space) = self.space else { return Ok(()) };
+        let new = pieces(offset, len).filter(|(sector, ..)| !self.sectors.contains_key(sector));
+        let wanted = (self.sectors.len() as u64).saturating_add(new.count() as u64);
+        if wanted.saturating_mul(SECTOR) > space {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
     fn write(&mut self, offset: u64, mut data: &[u8]) {
         self.size = self.size.max(offset.saturating_add(data.len() as u64));
         for (sector, start, len) in pieces(offset, data.len() as u64) {
@@ -213,6 +232,7 @@ impl Storage for MemStorage {
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut content = self.lock();
         content.admit(offset.checked_add(data.len() as u64))?;
+        content.has_space(offset, data.len() as u64)?;
         content.note(|| Event::Write { offset, data: data.to_vec() })?;
         content.write(offset, data);
         Ok(())
@@ -239,5 +259,16 @@ impl Storage for MemStorage {
 
     fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
         self.punch_hole(offset, len)
+    }
+
+    fn reserve(&self, offset: u64, len: u64) -> io::Result<()> {
+        let mut content = self.lock();
+        if content.space.is_some() {
+            content.has_space(offset, len)?;
+            for (sector, ..) in pieces(offset, len) {
+                content.sectors.entry(sector).or_insert_with(|| Arc::new([0; SECTOR as usize]));
+            }
+        }
+        Ok(())
     }
 }

@@ -47,6 +47,7 @@ pub(crate) trait StorageExt {
     fn sync(&self) -> Result<()>;
     fn punch(&self, offset: u64, len: u64) -> Result<()>;
     fn zero(&self, offset: u64, len: u64) -> Result<()>;
+    fn keep_room(&self, offset: u64, len: u64) -> Result<()>;
 
     fn read_vec(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; len];
@@ -89,5 +90,10 @@ impl StorageExt for dyn Storage + '_ {
     fn zero(&self, offset: u64, len: u64) -> Result<()> {
         self.write_zeroes(offset, len)
             .map_err(|error| Error::io(format!("zeroing {len} bytes at {offset:#x}"))(error))
+    }
+
+    fn keep_room(&self, offset: u64, len: u64) -> Result<()> {
+        self.reserve(offset, len)
+            .map_err(|error| Error::io(format!("reserving {len} bytes at {offset:#x}"))(error))
     }
 }

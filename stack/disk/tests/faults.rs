@@ -48,6 +48,33 @@ fn a_full_host_refuses_new_blocks_and_takes_them_when_there_is_room() {
     }
 }
 
+#[test]
+fn a_full_file_system_below_a_sparse_file_takes_what_has_room_and_its_notes() {
+    for kind in SPARSE {
+        let storage = Arc::new(MemStorage::new());
+        storage.set_space(Some(u64::MAX));
+        let (mut model, disk) = kind.create(&storage);
+        let data = pattern(1, 8192);
+        disk.write_at(0, &data).unwrap();
+        model[..8192].copy_from_slice(&data);
+        storage.set_space(Some(storage.occupied()));
+        let far = model.len() / 2 / 4096 * 4096 + 8192;
+        let error = disk.write_at(far as u64, &data).unwrap_err();
+        assert!(error.is_out_of_space(), "{kind:?}: {error}");
+        // The block's entry, its bitmap, the log and what ends the file were never written before.
+        disk.write_at(4096, &data[..4096]).unwrap();
+        model[4096..8192].copy_from_slice(&data[..4096]);
+        disk.flush().unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+        assert!(read_all(&*open(kind, &Arc::new(storage.copy()))) == model, "{kind:?}");
+        storage.set_space(None);
+        disk.write_at(far as u64, &data).unwrap();
+        model[far..far + 8192].copy_from_slice(&data);
+        disk.close().unwrap();
+        drop(disk);
+        assert!(read_all(&*open(kind, &storage)) == model, "{kind:?}");
+    }
+}
+
 /// Every sector has its old content or its new one; all new where the work was done.
 fn check(found: &[u8], old: &[u8], new: &[u8], done: bool, place: &str) {
     for at in (0..found.len()).step_by(512) {

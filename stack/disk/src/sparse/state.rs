@@ -5,7 +5,7 @@ use super::{Block, BlockState, Fill, Layout, Shape};
 use crate::error::Result;
 use crate::in_use::InUse;
 use crate::space::Space;
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageExt};
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -114,6 +114,11 @@ impl<L: Layout> State<L> {
         }
         let (data, beside) = self.layout.allocate(storage, &mut self.space, block, fill)?;
         self.dirty_table.extend(beside);
+        if let Err(error) = self.reserve_notes(storage, shape, (block, data, fill), beside) {
+            let room = self.layout.room(data);
+            self.space.give(room.start, room.end - room.start);
+            return Err(error);
+        }
         self.pages.forget(&self.layout.room(data));
         if fill == Fill::Zero {
             self.set_block(block, Block::full(data));
@@ -128,6 +133,28 @@ impl<L: Layout> State<L> {
         }
         self.set_block(block, Block::partial(data));
         Ok(data)
+    }
+
+    /// What notes a block, the table's pages and its bitmap, gets space of its own: so a block that has room can be noted when
+    /// the file system is full.
+    fn reserve_notes(
+        &self,
+        storage: &dyn Storage,
+        shape: &Shape,
+        (block, data, fill): (u64, u64, Fill),
+        beside: Option<u64>,
+    ) -> Result<()> {
+        for page in [Some(self.layout.table_page(block)), beside].into_iter().flatten() {
+            let (offset, bytes) = self.layout.encode_table(page, &self.table);
+            storage.keep_room(offset, bytes.len() as u64)?;
+        }
+        if fill == Fill::Zero {
+            return Ok(());
+        }
+        let (bitmap, page) = (self.layout.bitmap(block, data), self.layout.page_size());
+        let bits = shape.block_size / u64::from(shape.sectors.logical);
+        let (start, end) = (bitmap / page * page, bitmap + bits.div_ceil(8));
+        storage.keep_room(start, end.next_multiple_of(page) - start)
     }
 
     /// Notes that a range has been written, where a bitmap tells.

@@ -1,6 +1,6 @@
 //! The block table of a dynamic or differencing VHD. A block's room is its sector bitmap and then its data.
 
-use super::wire::{SECTOR, UNUSED};
+use super::wire::{FOOTER_LEN, SECTOR, UNUSED};
 use crate::error::{Error, Result};
 use crate::space::{Fit, Space};
 use crate::sparse::{BitOrder, Block, Fill, Layout, Table, check_count};
@@ -121,15 +121,20 @@ impl Layout for TableLayout {
             return Err(Error::Unsupported("a VHD file cannot be larger than 2 TiB".to_owned()));
         }
         let start = space.obtain(storage, fit)?;
-        if fill == Fill::Zero {
+        // The footer moves behind the block.
+        let mut prepared = storage.keep_room(space.end(), FOOTER_LEN);
+        if fill == Fill::Zero && prepared.is_ok() {
             // Nothing refers to the block yet, and it is stable before anything does.
             let all = vec![0xFF; usize::try_from(bitmap_len).unwrap_or(0)];
-            if let Err(error) = storage.write(start, &all) {
+            prepared = storage.write(start, &all);
+        }
+        match prepared {
+            Ok(()) => Ok((start + bitmap_len, None)),
+            Err(error) => {
                 space.give(start, fit.len);
-                return Err(error);
+                Err(error)
             }
         }
-        Ok((start + bitmap_len, None))
     }
 
     fn room(&self, data: u64) -> Range<u64> {

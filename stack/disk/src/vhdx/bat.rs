@@ -210,19 +210,25 @@ impl Layout for BatLayout {
         block: u64,
         fill: Fill,
     ) -> Result<(u64, Option<u64>)> {
-        let mut beside = None;
-        if fill == Fill::Parent && self.bitmap_block(block) == 0 {
-            let chunk = block / self.chunk_ratio;
-            let place = space.obtain(storage, Fit { len: MIB, align: MIB, phase: 0 })?;
-            if let Some(bitmap) =
-                usize::try_from(chunk).ok().and_then(|chunk| self.bitmaps.get_mut(chunk))
-            {
-                *bitmap = place;
-            }
-            beside = Some((chunk * (self.chunk_ratio + 1) + self.chunk_ratio) / PER_PAGE);
-        }
         let fit = Fit { len: self.block_size, align: MIB, phase: 0 };
-        Ok((space.obtain(storage, fit)?, beside))
+        let data = space.obtain(storage, fit)?;
+        if fill != Fill::Parent || self.bitmap_block(block) != 0 {
+            return Ok((data, None));
+        }
+        let place = match space.obtain(storage, Fit { len: MIB, align: MIB, phase: 0 }) {
+            Ok(place) => place,
+            Err(error) => {
+                space.give(data, self.block_size);
+                return Err(error);
+            }
+        };
+        let chunk = block / self.chunk_ratio;
+        if let Some(bitmap) =
+            usize::try_from(chunk).ok().and_then(|chunk| self.bitmaps.get_mut(chunk))
+        {
+            *bitmap = place;
+        }
+        Ok((data, Some((chunk * (self.chunk_ratio + 1) + self.chunk_ratio) / PER_PAGE)))
     }
 
     fn room(&self, data: u64) -> Range<u64> {

@@ -82,6 +82,9 @@ impl Log {
 
 impl Journal for Log {
     fn begin(&mut self, storage: &dyn Storage) -> Result<()> {
+        // So that what has room in the file can be made stable when the file system is full.
+        let log = self.headers.log();
+        storage.keep_room(log.start, log.len)?;
         let (file_write, data_write) = (Guid::random(), Guid::random());
         self.headers.update_both(storage, |header| {
             header.file_write = file_write;

@@ -33,7 +33,7 @@ pub fn full(parent: &mut Running) -> Result<()> {
     }
     child.shell(&named(SAME))?;
     // What is allocated can be written, and what is not cannot, until there is space.
-    child.shell(&named("dd if=/tmp/a of=/dev/NAME bs=1M oflag=direct"))?;
+    child.shell(&named("dd if=/tmp/a of=/dev/NAME bs=1M oflag=direct conv=fsync"))?;
     child.parent.shell("mount -o remount,size=128m /small")?.success()?;
     child.shell(&named(TOO_MUCH))?;
     child.shell(&named(SAME))?;
