@@ -238,6 +238,26 @@ pub fn poke32(address: u64, value: u32) {
     };
 }
 
+/// Reads a byte.
+#[inline(always)]
+pub fn peek8(address: u64) -> u8 {
+    let value: u8;
+    // SAFETY: see the module.
+    unsafe {
+        asm!("mov {}, [{}]", out(reg_byte) value, in(reg) address, options(nostack, preserves_flags))
+    };
+    value
+}
+
+/// Writes a byte.
+#[inline(always)]
+pub fn poke8(address: u64, value: u8) {
+    // SAFETY: see the module.
+    unsafe {
+        asm!("mov [{}], {}", in(reg) address, in(reg_byte) value, options(nostack, preserves_flags))
+    };
+}
+
 /// Bits that tests look at.
 pub mod bits {
     /// CR4: FXSAVE and SSE.

@@ -23,6 +23,7 @@ mod measure_children;
 mod memory;
 mod msr;
 mod msr_rules;
+mod outside;
 mod own_state;
 mod rage;
 mod real_mode;
@@ -75,6 +76,7 @@ const TESTS: &[Test] = &[
     test("hostile", Need::Root, 1, hostile::run),
     test("hostile-children", Need::Root, 1, hostile_children::run),
     Test { by_default: false, ..test("hostile-child", Need::HyperV, 1, hostile::run) },
+    Test { by_default: false, ..test("outside", Need::HyperV, 1, outside::run) },
     Test { by_default: false, ..test("own-state", Need::Nothing, 1, own_state::run) },
     Test { by_default: false, ..test("rage-spin", Need::Nothing, 1, rage::spin) },
     Test { by_default: false, ..test("rage-exceptions", Need::Nothing, 1, rage::exceptions) },

@@ -40,6 +40,9 @@ pub fn add(tests: &mut Tests) {
         // The test kernel has one memory of the mode that the APIC is in, and this changes it.
         unnoticed(parent, ("hostile-cpuid+hostile-msr", "count=20000"), 1)
     });
+    add(true, "nothing_outside_of_its_memory_is_there", |parent| {
+        unnoticed(parent, ("outside", ""), 1)
+    });
     add(true, "triple_fault_ends_only_its_own_vm", triple_fault);
     for (always, count) in [(true, 300), (false, 10_000)] {
         tests.add_if(
