@@ -15,6 +15,7 @@ use device::ControllerDevice;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use vmbus::bus::Device;
 use vmbus::quiet::Quiet;
@@ -88,6 +89,9 @@ const LUN_MAX: u8 = 254;
 
 /// Most bytes of one command.
 const TRANSFER_MAX: u32 = 2 << 20;
+
+/// Between two looks at whether a guest is silent.
+const POLL: Duration = Duration::from_millis(10);
 
 /// LUNs by number.
 pub(crate) type Luns = BTreeMap<u8, Lun>;
@@ -184,6 +188,26 @@ impl Controller {
         let generation = self.changed(Some(Notice::Removed));
         self.wait_for(generation);
         Ok(())
+    }
+
+    /// Prepares for going away: takes all LUNs, tells the guest, and returns when it has sent no command for `silence`,
+    /// or after `limit`.
+    ///
+    /// Linux waits forever for the answer to a command whose channel goes (`storvsc_eh_timed_out`), so that a controller
+    /// should go when nothing is under way. Nothing that the guest sends says when it has let go of a LUN.
+    pub fn retire(&self, silence: Duration, limit: Duration) {
+        lock(&self.luns).clear();
+        let generation = self.changed(Some(Notice::Removed));
+        self.wait_for(generation);
+        let end = Instant::now() + limit;
+        let (mut commands, mut since) = (self.counts().commands, Instant::now());
+        while since.elapsed() < silence && Instant::now() < end && !lock(&self.wakers).is_empty() {
+            std::thread::sleep(POLL);
+            let now = self.counts().commands;
+            if now != commands {
+                (commands, since) = (now, Instant::now());
+            }
+        }
     }
 
     /// Puts a medium into a drive, or takes it out. The old one is no longer used when this returns.
@@ -316,7 +340,7 @@ impl Controller {
     fn wait_for(&self, generation: u64) {
         let is_behind = |link: &Link| link.seen.load(Ordering::Acquire) < generation;
         while lock(&self.wakers).values().any(is_behind) {
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }

@@ -6,6 +6,7 @@ use guest::{DATA, Data, Machine, answer, execute_srb, range};
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use storvsp::backend::memory::MemoryDisk;
 use storvsp::block::{Completed, Disk, DiskInfo, IoError, Queue, Request};
 use storvsp::controller::{Class, Config, LunError, NoSpace};
@@ -171,6 +172,30 @@ fn luns_come_and_go_and_the_guest_is_told() {
 }
 
 #[test]
+fn a_controller_that_is_to_go_waits_for_a_guest_that_speaks_to_it() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    const MOMENT: Duration = Duration::from_millis(50);
+    let machine = Machine::new(Class::Scsi, 1);
+    let controller = &machine.controller;
+    controller.attach(4, memory_disk()).unwrap();
+    controller.retire(HOUR, HOUR);
+    assert_eq!(controller.detach(4), Err(LunError::Absent(4)), "gone, and nobody to wait for");
+    let driver = machine.start();
+    controller.attach(4, memory_disk()).unwrap();
+    assert_eq!(driver.channel.wait().payload[0], 11);
+    controller.retire(MOMENT, HOUR);
+    assert_eq!(driver.channel.wait().payload[0], 2, "the guest is told, and silent");
+    std::thread::scope(|scope| {
+        let (start, retire) = (Instant::now(), scope.spawn(|| controller.retire(HOUR, MOMENT)));
+        assert_eq!(driver.channel.wait().payload[0], 2);
+        while !retire.is_finished() {
+            assert_eq!(driver.command(4, &READ, Data::In(512)).srb_status, SrbStatus::INVALID_LUN);
+        }
+        assert!(start.elapsed() >= MOMENT, "as long as it may");
+    });
+}
+
+#[test]
 fn a_disk_that_leaves_ends_its_commands_first() {
     let machine = Machine::new(Class::Scsi, 1);
     let (lun, hand) = slow();
@@ -180,7 +205,7 @@ fn a_disk_that_leaves_ends_its_commands_first() {
     let request = hand.requests.recv().unwrap();
     std::thread::scope(|scope| {
         let detach = scope.spawn(|| machine.controller.detach(0));
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
         assert!(!detach.is_finished(), "the disk has the guest's memory");
         hand.finish(request, Ok(()));
         detach.join().unwrap().unwrap();

@@ -4,8 +4,8 @@
 //! CHANNEL LUN OPCODE BYTES RECEIVED SUBMITTED COMPLETED ANSWERED
 //! ```
 //!
-//! Numbers are decimal; times are nanoseconds of CLOCK_MONOTONIC, 0 where a command was not. Commands of the SCSI
-//! controller are told. Nobody who looks, nothing is recorded.
+//! Numbers are decimal; times are nanoseconds of CLOCK_MONOTONIC, 0 where a command was not. Commands of the first
+//! SCSI controller are told. Nobody who looks, nothing is recorded.
 
 use crate::storage::Storage;
 use std::io::{Read, Write};

@@ -14,13 +14,13 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 pub struct Machine {
     ram: GuestRam,
     chipset: Chipset,
-    vmbus: VmBus,
+    vmbus: Arc<VmBus>,
     control: Arc<Control>,
 }
 
 impl Machine {
     /// Puts the parts together.
-    pub fn new(ram: GuestRam, chipset: Chipset, vmbus: VmBus, control: Arc<Control>) -> Self {
+    pub fn new(ram: GuestRam, chipset: Chipset, vmbus: Arc<VmBus>, control: Arc<Control>) -> Self {
         Self { ram, chipset, vmbus, control }
     }
 

@@ -5,14 +5,19 @@
 //!
 //! ```text
 //! trace                   the disk commands that are answered from now on (crate::look), until the client goes
-//! disks                   a line for each LUN: NUMBER disk FILE, NUMBER dvd FILE, or NUMBER dvd
-//! attach LUN OPTION       a disk as behind --disk; LUN may be -, the lowest that is free; answers with its number
+//! disks                   a line for each LUN: LUN disk FILE, LUN dvd FILE, or LUN dvd
+//! controllers             a line for each SCSI controller: NUMBER COUNT-OF-LUNS
+//! attach-controller       another SCSI controller; answers with its number
+//! detach-controller N     it goes, and all that is on it
+//! attach LUN OPTION       a disk as behind --disk; LUN may be -, the lowest that is free; answers with it
 //! attach-dvd LUN [FILE]   a DVD drive, the same way
 //! detach LUN              a disk or drive goes; its files are closed then
 //! insert LUN FILE         another medium into a drive
 //! eject LUN [force]       out of a drive; by force although the guest holds it
 //! resume                  writes that wait for space are tried again
 //! ```
+//!
+//! LUN is a number on controller 0, or CONTROLLER:NUMBER.
 
 use crate::cli::parse_disk;
 use crate::look;
@@ -74,31 +79,26 @@ fn answer(request: &str, storage: &Storage) -> anyhow::Result<Vec<String>> {
     let path = Some(Path::new(more)).filter(|_| !more.is_empty());
     match word {
         "disks" => return Ok(storage.list()),
+        "controllers" => return Ok(storage.controllers()),
+        "attach-controller" => return Ok(vec![storage.attach_controller()?.to_string()]),
+        "detach-controller" => {
+            storage.detach_controller(rest.parse().with_context(|| format!("{rest:?}"))?)?;
+        }
         "attach" => {
             let option = parse_disk(more).map_err(|error| anyhow!(error))?;
-            return Ok(vec![storage.attach(maybe_number(lun)?, &option)?.to_string()]);
+            return Ok(vec![storage.attach(lun.parse()?, &option)?.to_string()]);
         }
-        "attach-dvd" => {
-            return Ok(vec![storage.attach_dvd(maybe_number(lun)?, path)?.to_string()]);
-        }
-        "detach" => storage.detach(number(lun)?)?,
+        "attach-dvd" => return Ok(vec![storage.attach_dvd(lun.parse()?, path)?.to_string()]),
+        "detach" => storage.detach(lun.parse()?)?,
         "insert" => {
             let path = path.context("which medium?")?;
-            storage.change_medium(number(lun)?, Some(path), false)?;
+            storage.change_medium(lun.parse()?, Some(path), false)?;
         }
-        "eject" => storage.change_medium(number(lun)?, None, more == "force")?,
+        "eject" => storage.change_medium(lun.parse()?, None, more == "force")?,
         "resume" => storage.resume(),
         _ => bail!("this worker does not know {word:?}"),
     }
     Ok(Vec::new())
-}
-
-fn number(word: &str) -> anyhow::Result<u8> {
-    word.parse().map_err(|_| anyhow!("{word:?} is no LUN"))
-}
-
-fn maybe_number(word: &str) -> anyhow::Result<Option<u8>> {
-    if word == "-" { Ok(None) } else { number(word).map(Some) }
 }
 
 #[cfg(test)]

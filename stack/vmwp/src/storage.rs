@@ -1,17 +1,24 @@
 //! What the VM's controllers have: disks and drives. Images are opened once, and stay open over resets of the VM.
 //!
 //! ```text
-//!  command line ──┐                      ┌─ SCSI controller, always there: LUNs come and go
+//!  command line ──┐                      ┌─ SCSI controllers: one is always there, others and all LUNs come and go
 //!  remote ────────┴─▶ Storage ── offer ──┤
 //!                                        └─ IDE controllers: one for each boot disk
 //! ```
+//!
+//! What comes while a VM runs stays over its resets.
+
+mod place;
 
 use crate::cli::{Cli, DiskOption, OnNoSpace};
 use crate::disks::{self, OpenDisk};
 use anyhow::{Context, bail};
+use place::LUN_MAX;
+pub use place::{Address, Slot};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 use storvsp::backend::FileDisk;
 use storvsp::backend::raw::{RawDisk, RawOptions};
 use storvsp::block::Disk;
@@ -19,13 +26,20 @@ use storvsp::controller::{Class, Config, Controller, LunError, NoSpace};
 use storvsp::lun::Lun;
 use storvsp::scsi::dvd;
 use vmbus::bus::Bus;
+use vmbus::server::DeviceId;
 use vmbusdef::Guid;
 
-/// Which controller this is, the same in every VM and at every start: guests keep names by it.
-const SCSI_INSTANCE: Guid = Guid::new(0x7a65_6d69, 0x6e00, 0x4000, 0x8000, 0x7363_7369_0000);
+/// SCSI controllers of a VM, as many as Hyper-V gives it.
+const SCSI_MAX: u8 = 4;
+/// A guest that has been silent for so long has let go of the disks on a controller that is to go.
+const SILENCE: Duration = Duration::from_secs(2);
+/// Then it goes anyway.
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Highest LUN.
-const LUN_MAX: u8 = 63;
+/// Which controller this is, the same in every VM and at every start: guests keep names by it.
+const fn scsi_instance(number: u8) -> Guid {
+    Guid::new(0x7a65_6d69, 0x6e00 + number as u16, 0x4000, 0x8000, 0x7363_7369_0000)
+}
 
 /// IDE disks: two channels of two, as the machines had whose controllers these stand for.
 const IDE_MAX: u16 = 4;
@@ -42,13 +56,34 @@ pub struct Storage {
     no_space: OnNoSpace,
 }
 
-#[derive(Default)]
 struct State {
-    scsi: BTreeMap<u8, Unit>,
+    scsi: BTreeMap<u8, Scsi>,
     ide: Vec<OpenDisk>,
     /// Of the VM that runs: others after every reset.
-    controller: Weak<Controller>,
     ide_controllers: Vec<Weak<Controller>>,
+    running: Option<Running>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let scsi = BTreeMap::from([(0, Scsi::default())]);
+        Self { scsi, ide: Vec::new(), ide_controllers: Vec::new(), running: None }
+    }
+}
+
+/// The VM that runs.
+struct Running {
+    bus: Weak<Bus>,
+    cpus: u32,
+}
+
+/// A SCSI controller.
+#[derive(Default)]
+struct Scsi {
+    units: BTreeMap<u8, Unit>,
+    /// Of the VM that runs.
+    controller: Weak<Controller>,
+    device: Option<DeviceId>,
 }
 
 /// What a LUN is.
@@ -81,26 +116,23 @@ impl Storage {
         let state = State { ide, ..State::default() };
         let storage = Self { state: Mutex::new(state), no_space: cli.on_no_space };
         for option in &cli.disk {
-            storage.attach(None, option)?;
+            storage.attach(Slot::default(), option)?;
         }
         for path in &cli.dvd {
             let path = Some(path.as_path()).filter(|path| !path.as_os_str().is_empty());
-            storage.attach_dvd(None, path)?;
+            storage.attach_dvd(Slot::default(), path)?;
         }
         Ok(storage)
     }
 
     /// Gives a VM of `cpus` VPs, which has not started yet, its controllers.
-    pub fn offer(&self, bus: &Bus, cpus: u32) -> anyhow::Result<()> {
+    pub fn offer(&self, bus: &Arc<Bus>, cpus: u32) -> anyhow::Result<()> {
         let mut state = self.lock();
-        // What the guest of before has taken out of its drives stays out.
-        state.note_ejected();
-        let scsi = Controller::new(self.config(Class::Scsi, cpus));
-        for (number, unit) in &state.scsi {
-            scsi.attach(*number, unit.lun()).context("cannot attach the disks")?;
+        for (number, scsi) in &mut state.scsi {
+            // What the guest of before has taken out of its drives stays out.
+            scsi.note_ejected();
+            scsi.offer(bus, *number, self.config(Class::Scsi, cpus))?;
         }
-        add(bus, &scsi, SCSI_INSTANCE)?;
-        state.controller = Arc::downgrade(&scsi);
         let mut ide_controllers = Vec::new();
         for (disk, target) in state.ide.iter().zip(0..) {
             let controller = Controller::new(self.config(Class::Ide, 1));
@@ -109,6 +141,7 @@ impl Storage {
             ide_controllers.push(Arc::downgrade(&controller));
         }
         state.ide_controllers = ide_controllers;
+        state.running = Some(Running { bus: Arc::downgrade(bus), cpus });
         Ok(())
     }
 
@@ -120,58 +153,94 @@ impl Storage {
         Config { no_space, ..Config::new(class, cpus) }
     }
 
-    /// The SCSI controller of the VM that runs.
+    /// The first SCSI controller of the VM that runs.
     pub fn controller(&self) -> Option<Arc<Controller>> {
-        self.lock().controller.upgrade()
+        self.lock().scsi.get(&0)?.controller.upgrade()
     }
 
-    /// Adds a disk as LUN `number`, or as the lowest that is free; its number. A running guest finds it.
-    pub fn attach(&self, number: Option<u8>, option: &DiskOption) -> anyhow::Result<u8> {
+    /// Adds a SCSI controller without disks; its number. A running guest finds it.
+    pub fn attach_controller(&self) -> anyhow::Result<u8> {
         let mut state = self.lock();
-        let number = state.free(number)?;
+        let number = (0..SCSI_MAX).find(|number| !state.scsi.contains_key(number));
+        let number = number.with_context(|| format!("a VM has at most {SCSI_MAX} controllers"))?;
+        let mut scsi = Scsi::default();
+        if let Some(Running { bus, cpus }) = &state.running
+            && let Some(bus) = bus.upgrade()
+        {
+            scsi.offer(&bus, number, self.config(Class::Scsi, *cpus))?;
+        }
+        state.scsi.insert(number, scsi);
+        Ok(number)
+    }
+
+    /// Takes a SCSI controller away with all that is on it. Its files are closed when this returns. The guest has some time
+    /// to let go of its disks before.
+    pub fn detach_controller(&self, number: u8) -> anyhow::Result<()> {
+        if number == 0 {
+            bail!("controller 0 is always there");
+        }
+        let mut state = self.lock();
+        let scsi = state.scsi.remove(&number).with_context(|| no_controller(number))?;
+        let bus = state.running.as_ref().and_then(|running| running.bus.upgrade());
+        if let (Some(bus), Some(device)) = (bus, scsi.device) {
+            if let Some(controller) = scsi.controller.upgrade() {
+                controller.retire(SILENCE, PATIENCE);
+            }
+            bus.remove_device(device);
+        }
+        Ok(())
+    }
+
+    /// Adds a disk; its address. A running guest finds it.
+    pub fn attach(&self, slot: Slot, option: &DiskOption) -> anyhow::Result<Address> {
+        let mut state = self.lock();
+        let (scsi, address) = state.free(slot)?;
         let disk = disks::open(option)?;
-        state.add(number, Unit::Disk { path: option.path.clone(), disk })
+        scsi.add(address.lun, Unit::Disk { path: option.path.clone(), disk })?;
+        Ok(address)
     }
 
     /// The same with a DVD drive, empty or with a medium in it.
-    pub fn attach_dvd(&self, number: Option<u8>, path: Option<&Path>) -> anyhow::Result<u8> {
+    pub fn attach_dvd(&self, slot: Slot, path: Option<&Path>) -> anyhow::Result<Address> {
         let mut state = self.lock();
-        let number = state.free(number)?;
+        let (scsi, address) = state.free(slot)?;
         let medium = path.map(open_medium).transpose()?;
-        state.add(number, Unit::Dvd { id: dvd_id(number), medium })
+        scsi.add(address.lun, Unit::Dvd { id: dvd_id(address), medium })?;
+        Ok(address)
     }
 
     /// Takes a disk or drive away. Its files are closed when this returns.
-    pub fn detach(&self, number: u8) -> anyhow::Result<()> {
+    pub fn detach(&self, Address { controller, lun }: Address) -> anyhow::Result<()> {
         let mut state = self.lock();
-        if !state.scsi.contains_key(&number) {
-            return Err(LunError::Absent(number).into());
+        let scsi = state.scsi(controller)?;
+        if !scsi.units.contains_key(&lun) {
+            return Err(LunError::Absent(lun).into());
         }
-        if let Some(controller) = state.controller.upgrade() {
-            controller.detach(number)?;
+        if let Some(controller) = scsi.controller.upgrade() {
+            controller.detach(lun)?;
         }
-        state.scsi.remove(&number);
+        scsi.units.remove(&lun);
         Ok(())
     }
 
     /// Puts a medium into a drive, or with `None` takes it out; by `force` even if the guest has locked it.
     pub fn change_medium(
         &self,
-        number: u8,
+        Address { controller, lun }: Address,
         path: Option<&Path>,
         force: bool,
     ) -> anyhow::Result<()> {
         let mut state = self.lock();
         let new = path.map(open_medium).transpose()?;
-        let controller = state.controller.upgrade();
-        let medium = match state.scsi.get_mut(&number) {
+        let scsi = state.scsi(controller)?;
+        let medium = match scsi.units.get_mut(&lun) {
             Some(Unit::Dvd { medium, .. }) => medium,
-            Some(Unit::Disk { .. }) => return Err(LunError::NotRemovable(number).into()),
-            None => return Err(LunError::Absent(number).into()),
+            Some(Unit::Disk { .. }) => return Err(LunError::NotRemovable(lun).into()),
+            None => return Err(LunError::Absent(lun).into()),
         };
-        if let Some(controller) = controller {
+        if let Some(controller) = scsi.controller.upgrade() {
             let disk = new.as_ref().map(|new| Arc::clone(&new.disk));
-            controller.change_medium(number, disk, force)?;
+            controller.change_medium(lun, disk, force)?;
         }
         *medium = new;
         Ok(())
@@ -180,27 +249,36 @@ impl Storage {
     /// Commands that wait for space are tried again.
     pub fn resume(&self) {
         let state = self.lock();
-        let ide = state.ide_controllers.iter().filter_map(Weak::upgrade);
-        state
-            .controller
-            .upgrade()
-            .into_iter()
-            .chain(ide)
-            .for_each(|controller| controller.resume());
+        let scsi = state.scsi.values().map(|scsi| &scsi.controller);
+        let all = scsi.chain(&state.ide_controllers);
+        all.filter_map(Weak::upgrade).for_each(|controller| controller.resume());
     }
 
-    /// A line for each LUN of the SCSI controller: number, `disk` or `dvd`, file if there is one.
+    /// A line for each SCSI controller: its number and how many LUNs it has.
+    pub fn controllers(&self) -> Vec<String> {
+        let state = self.lock();
+        let line = |(number, scsi): (&u8, &Scsi)| format!("{number} {}", scsi.units.len());
+        state.scsi.iter().map(line).collect()
+    }
+
+    /// A line for each LUN: address, `disk` or `dvd`, file if there is one.
     pub fn list(&self) -> Vec<String> {
         let mut state = self.lock();
-        state.note_ejected();
-        let line = |(number, unit): (&u8, &Unit)| match unit {
-            Unit::Disk { path, .. } => format!("{number} disk {}", path.display()),
-            Unit::Dvd { medium: Some(Medium { path, .. }), .. } => {
-                format!("{number} dvd {}", path.display())
+        let mut lines = Vec::new();
+        for (controller, scsi) in &mut state.scsi {
+            scsi.note_ejected();
+            for (lun, unit) in &scsi.units {
+                let address = Address { controller: *controller, lun: *lun };
+                lines.push(match unit {
+                    Unit::Disk { path, .. } => format!("{address} disk {}", path.display()),
+                    Unit::Dvd { medium: Some(Medium { path, .. }), .. } => {
+                        format!("{address} dvd {}", path.display())
+                    }
+                    Unit::Dvd { medium: None, .. } => format!("{address} dvd"),
+                });
             }
-            Unit::Dvd { medium: None, .. } => format!("{number} dvd"),
-        };
-        state.scsi.iter().map(line).collect()
+        }
+        lines
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -209,32 +287,51 @@ impl Storage {
 }
 
 impl State {
-    /// The number that was asked for, or the lowest that is free.
-    fn free(&self, number: Option<u8>) -> anyhow::Result<u8> {
-        match number {
-            Some(number) if number > LUN_MAX => Err(LunError::NoSuchAddress(number).into()),
-            Some(number) if self.scsi.contains_key(&number) => Err(LunError::Taken(number).into()),
-            Some(number) => Ok(number),
-            None => (0..=LUN_MAX)
-                .find(|number| !self.scsi.contains_key(number))
-                .context("all LUNs are taken"),
-        }
+    fn scsi(&mut self, number: u8) -> anyhow::Result<&mut Scsi> {
+        self.scsi.get_mut(&number).with_context(|| no_controller(number))
     }
 
-    fn add(&mut self, number: u8, unit: Unit) -> anyhow::Result<u8> {
-        if let Some(controller) = self.controller.upgrade() {
-            controller.attach(number, unit.lun())?;
+    /// The place that was asked for, or the lowest LUN that is free.
+    fn free(&mut self, slot: Slot) -> anyhow::Result<(&mut Scsi, Address)> {
+        let scsi = self.scsi(slot.controller)?;
+        let lun = match slot.lun {
+            Some(lun) if lun > LUN_MAX => return Err(LunError::NoSuchAddress(lun).into()),
+            Some(lun) if scsi.units.contains_key(&lun) => return Err(LunError::Taken(lun).into()),
+            Some(lun) => lun,
+            None => (0..=LUN_MAX)
+                .find(|lun| !scsi.units.contains_key(lun))
+                .context("all LUNs are taken")?,
+        };
+        Ok((scsi, Address { controller: slot.controller, lun }))
+    }
+}
+
+impl Scsi {
+    /// Gives it to a VM.
+    fn offer(&mut self, bus: &Bus, number: u8, config: Config) -> anyhow::Result<()> {
+        let controller = Controller::new(config);
+        for (lun, unit) in &self.units {
+            controller.attach(*lun, unit.lun()).context("cannot attach the disks")?;
         }
-        self.scsi.insert(number, unit);
-        Ok(number)
+        self.device = Some(add(bus, &controller, scsi_instance(number))?);
+        self.controller = Arc::downgrade(&controller);
+        Ok(())
+    }
+
+    fn add(&mut self, lun: u8, unit: Unit) -> anyhow::Result<()> {
+        if let Some(controller) = self.controller.upgrade() {
+            controller.attach(lun, unit.lun())?;
+        }
+        self.units.insert(lun, unit);
+        Ok(())
     }
 
     /// Forgets media that the guest has ejected.
     fn note_ejected(&mut self) {
         let Some(controller) = self.controller.upgrade() else { return };
-        for (number, unit) in &mut self.scsi {
+        for (lun, unit) in &mut self.units {
             if let Unit::Dvd { medium, .. } = unit
-                && controller.has_medium(*number) == Ok(false)
+                && controller.has_medium(*lun) == Ok(false)
             {
                 *medium = None;
             }
@@ -242,10 +339,13 @@ impl State {
     }
 }
 
-fn add(bus: &Bus, controller: &Arc<Controller>, instance: Guid) -> anyhow::Result<()> {
+fn no_controller(number: u8) -> String {
+    format!("there is no controller {number}")
+}
+
+fn add(bus: &Bus, controller: &Arc<Controller>, instance: Guid) -> anyhow::Result<DeviceId> {
     bus.add_device(controller.offer(instance), controller.device())
-        .context("cannot offer a storage controller")?;
-    Ok(())
+        .context("cannot offer a storage controller")
 }
 
 fn open_medium(path: &Path) -> anyhow::Result<Medium> {
@@ -256,8 +356,8 @@ fn open_medium(path: &Path) -> anyhow::Result<Medium> {
 }
 
 /// A drive is the same whatever is in it.
-fn dvd_id(number: u8) -> [u8; 16] {
-    disks::id_of(Path::new(&format!("dvd {number}")))
+fn dvd_id(address: Address) -> [u8; 16] {
+    disks::id_of(Path::new(&format!("dvd {address}")))
 }
 
 #[cfg(test)]

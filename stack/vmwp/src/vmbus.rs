@@ -26,11 +26,12 @@ pub fn start(
     ram: &GuestRam,
     cpus: u32,
     storage: &Storage,
-) -> anyhow::Result<Bus> {
+) -> anyhow::Result<Arc<Bus>> {
     partition.install_intercept(InterceptType::UNKNOWN_SYNIC_CONNECTION, 0)?;
     let transport = Arc::new(PartitionTransport::new(Arc::clone(partition)));
     let memory = GuestMemory::new(ram.memory());
     let bus = Bus::start(Config::new(cpus), transport, memory).context("cannot start VMBus")?;
+    let bus = Arc::new(bus);
     storage.offer(&bus, cpus)?;
     Ok(bus)
 }

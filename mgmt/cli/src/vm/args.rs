@@ -1,6 +1,7 @@
 //! What the user may say about VMs. The doc comments are the help texts.
 
 use super::config::Name;
+use super::place::{Address, Slot};
 use clap::{Args, Subcommand};
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -63,6 +64,14 @@ pub enum VmCommand {
         command: DiskCommand,
     },
 
+    /// Change the SCSI controllers of a running VM
+    ///
+    /// Every VM has controller 0, and up to three more. A guest spreads its load over them.
+    Controller {
+        #[command(subcommand)]
+        command: ControllerCommand,
+    },
+
     /// Forget a VM
     ///
     /// Its disks stay where they are.
@@ -73,8 +82,37 @@ pub enum VmCommand {
 }
 
 #[derive(Subcommand, Debug)]
+pub enum ControllerCommand {
+    /// List the SCSI controllers
+    List {
+        /// Of which VM
+        name: Name,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Add a controller; `zm vm disk add NAME FILE --lun N:-` puts a disk on it
+    Add {
+        /// To which VM
+        name: Name,
+    },
+
+    /// Remove a controller with all that is on it
+    ///
+    /// The disks go first, and the controller when the guest is silent, at most half a minute later. Let the guest unmount
+    /// its disks before.
+    Remove {
+        /// Of which VM
+        name: Name,
+        /// Which, 1 to 3
+        controller: u8,
+    },
+}
+
+#[derive(Subcommand, Debug)]
 pub enum DiskCommand {
-    /// List the disks and drives on the SCSI controller
+    /// List the disks and drives on the SCSI controllers
     List {
         /// Of which VM
         name: Name,
@@ -87,6 +125,7 @@ pub enum DiskCommand {
     #[command(after_long_help = "Examples:
   zm vm disk add web more.vhdx             the guest finds a disk more
   zm vm disk add web old.vhd,ro --lun 5
+  zm vm disk add web fast.vhdx --lun 1:-   on controller 1
   zm vm disk add web --dvd                 an empty drive")]
     Add {
         /// To which VM
@@ -94,9 +133,9 @@ pub enum DiskCommand {
         /// Disk image, with words behind commas as for `zm vm create --disk`; with --dvd an ISO image, or none
         #[arg(required_unless_present = "dvd")]
         file: Option<String>,
-        /// Its LUN, 0 to 63; the lowest that is free unless given
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=63))]
-        lun: Option<u8>,
+        /// Its LUN, 0 to 63, on controller 0; or CONTROLLER:LUN, where LUN may be -: the lowest that is free
+        #[arg(long, value_name = "LUN", default_value = "-")]
+        lun: Slot,
         /// A DVD drive
         #[arg(long)]
         dvd: bool,
@@ -109,7 +148,7 @@ pub enum DiskCommand {
         /// Of which VM
         name: Name,
         /// Which
-        lun: u8,
+        lun: Address,
     },
 
     /// Put an ISO image into a drive, in place of what is in it
@@ -117,7 +156,7 @@ pub enum DiskCommand {
         /// Of which VM
         name: Name,
         /// Which drive
-        lun: u8,
+        lun: Address,
         /// The image
         file: PathBuf,
     },
@@ -127,7 +166,7 @@ pub enum DiskCommand {
         /// Of which VM
         name: Name,
         /// Which drive
-        lun: u8,
+        lun: Address,
         /// Although the guest holds it
         #[arg(long)]
         force: bool,

@@ -8,6 +8,8 @@
 //! console    the guest's console on this terminal
 //! control    questions to the worker of a VM that runs
 //! disk       its disks and drives
+//! controller what they are on
+//! place      how one names a place there
 //! ```
 //!
 //! There is no service behind it: what runs is known by a lock that the worker holds.
@@ -16,7 +18,9 @@ pub mod args;
 mod config;
 mod console;
 mod control;
+mod controller;
 mod disk;
+mod place;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -45,6 +49,7 @@ pub fn run(command: &VmCommand, out: &mut dyn Write) -> anyhow::Result<()> {
         VmCommand::Show { name } => show(&store, name, out),
         VmCommand::Console { name } => console::run(&store, name),
         VmCommand::Disk { command } => disk::run(&store, command, out),
+        VmCommand::Controller { command } => controller::run(&store, command, out),
         VmCommand::Delete { name } => store.remove(name),
     }
 }

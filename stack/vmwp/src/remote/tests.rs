@@ -40,6 +40,16 @@ fn a_disk_comes_and_goes_by_requests() {
 }
 
 #[test]
+fn a_controller_comes_and_goes_by_requests() {
+    let (_directory, path) = socket();
+    assert_eq!(ask(&path, "attach-controller\n"), "1\nok\n");
+    assert_eq!(ask(&path, "attach-dvd 1:7\n"), "1:7\nok\n");
+    assert_eq!(ask(&path, "controllers\n"), "0 0\n1 1\nok\n");
+    assert_eq!(ask(&path, "detach-controller 1\n"), "ok\n");
+    assert_eq!(ask(&path, "disks\n"), "ok\n");
+}
+
+#[test]
 fn what_cannot_be_done_is_said_in_one_line() {
     let (_directory, path) = socket();
     for (request, words) in [
@@ -50,6 +60,10 @@ fn what_cannot_be_done_is_said_in_one_line() {
         ("attach-dvd - /nowhere.iso", "cannot use /nowhere.iso as a DVD"),
         ("attach - ", "needs a path"),
         ("detach 7", "nothing is attached as LUN 7"),
+        ("detach-controller 0", "always there"),
+        ("detach-controller 2", "no controller 2"),
+        ("detach-controller x", "invalid digit"),
+        ("attach-dvd 2:-", "no controller 2"),
         ("insert 7", "which medium?"),
         ("eject 7", "nothing is attached"),
     ] {

@@ -155,7 +155,13 @@ impl<'a> Child<'a> {
         Ok(self.parent.shell(&command)?.success()?)
     }
 
-    /// The same where it must fail; what it says.
+    /// `zm vm controller VERB NAME ARGUMENTS`, which must succeed.
+    pub fn controller(&mut self, verb: &str, arguments: &str) -> Result<String> {
+        let command = format!("zm vm controller {verb} {} {arguments}", self.name);
+        Ok(self.parent.shell(&command)?.success()?)
+    }
+
+    /// `zm vm disk VERB NAME ARGUMENTS` where it must fail; what it says.
     pub fn no_disk(&mut self, verb: &str, arguments: &str) -> Result<String> {
         let command = format!("zm vm disk {verb} {} {arguments}", self.name);
         let output = self.parent.shell(&command)?;

@@ -1,4 +1,4 @@
-//! Disks, drives and media come and go while the guest runs.
+//! Controllers, disks, drives and media come and go while the guest runs.
 
 use anyhow::{Result, ensure};
 use harness::Running;
@@ -11,7 +11,34 @@ pub fn come_and_go(parent: &mut Running) -> Result<()> {
     let child = &mut Child::boot(parent, "")?;
     disks(child)?;
     removal_in_use(child)?;
-    media(child)
+    media(child)?;
+    controllers(child)
+}
+
+/// A controller comes with a disk on it, is used, and goes while the guest has the disk open. Twice: the guest takes the
+/// second for a new one.
+fn controllers(child: &mut Child<'_>) -> Result<()> {
+    let hosts = "ls /sys/class/scsi_host | wc -l";
+    let before = child.shell(hosts)?;
+    for _ in 0..2 {
+        ensure!(child.controller("add", "")?.trim() == "controller 1", "the lowest number");
+        child.disk("add", "/store/t/a.vhdx --lun 1:33")?;
+        let name = child.block_device("33")?;
+        child.shell(&format!(
+            "head -c 1m /dev/urandom > /tmp/a; dd if=/tmp/a of=/dev/{name} bs=64k oflag=direct; \
+             [ \"$(md5sum < /tmp/a)\" = \"$(dd if=/dev/{name} bs=64k count=16 iflag=direct | md5sum)\" ]"
+        ))?;
+        let reading = child.begin(&format!(
+            "echo read''ing; while dd if=/dev/{name} of=/tmp/b bs=4k count=1 iflag=direct; do :; done"
+        ))?;
+        child.wait_for("^reading", COMMAND)?;
+        child.controller("remove", "1")?;
+        child.finish(reading, COMMAND)?;
+        child.wait_gone(33)?;
+        child.shell(&format!("until [ $({hosts}) = {} ]; do sleep 0.05; done", before.trim()))?;
+        child.parent.shell("zm disk check /store/t/a.vhdx")?.success()?;
+    }
+    Ok(())
 }
 
 /// A disk comes, is used, goes and comes back with what was written to it.
