@@ -1,26 +1,39 @@
 //! A queue whose requests are done at once, by the thread that starts them.
 //!
-//! For files that are memory (tmpfs): they have no device to wait for, and io_uring would hand each request to a thread
-//! of its own because such a file cannot promise not to block.
+//! For files that are memory (on tmpfs, RAM disks): they have no device to wait for. io_uring would hand each request to
+//! a file of tmpfs to a thread of its own, because such a file cannot promise not to block.
 
 use super::blocking::{self, Scratch};
 use super::mapping::Mapping;
 use crate::block::{Completed, Queue, Request};
-use rustix::fs::fstatfs;
+use rustix::fs::{FileType, fstat, fstatfs, major};
 use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 /// `TMPFS_MAGIC` of Linux' `magic.h`.
 const TMPFS: u64 = 0x0102_1994;
+
+/// Major number of RAM disks (Linux' `devices.txt`).
+const RAM_DISK: u32 = 1;
 
 /// More files than a chain of differencing images has.
 const FILES_MAX: u16 = 64;
 
 /// Whether all files of a disk are memory.
 pub fn is_memory<M: Mapping>(mapping: &M) -> bool {
-    let is_tmpfs = |fd| fstatfs(fd).is_ok_and(|facts| facts.f_type as u64 == TMPFS);
     let mut files = (0..FILES_MAX).map_while(|number| mapping.file(number)).peekable();
-    files.peek().is_some() && files.all(|file| is_tmpfs(file.fd))
+    files.peek().is_some() && files.all(|file| has_no_device(file.fd))
+}
+
+/// The file system of a device's file says nothing: all of them are on one that is memory.
+fn has_no_device(file: BorrowedFd<'_>) -> bool {
+    let Ok(facts) = fstat(file) else { return false };
+    match FileType::from_raw_mode(facts.st_mode) {
+        FileType::RegularFile => fstatfs(file).is_ok_and(|facts| facts.f_type as u64 == TMPFS),
+        FileType::BlockDevice => major(facts.st_rdev) == RAM_DISK,
+        _ => false,
+    }
 }
 
 /// A queue without a thread or a ring.
@@ -64,5 +77,22 @@ impl<M: Mapping> Queue for InlineQueue<M> {
             self.kick();
         }
         self.done.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn memory_is_what_a_file_is_in_not_where_its_name_is() {
+        let is_memory = |path: &str| has_no_device(File::open(path).unwrap().as_fd());
+        assert!(!is_memory("/dev/null"), "a name on tmpfs, and a device");
+        assert!(!is_memory("/proc/self/stat"));
+        if let Ok(file) = tempfile::tempfile_in("/dev/shm") {
+            assert_eq!(fstatfs(&file).unwrap().f_type as u64 == TMPFS, has_no_device(file.as_fd()));
+        }
     }
 }
