@@ -79,13 +79,17 @@ fn move_runs(
 ) -> io::Result<usize> {
     let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
     let (first, count) = (runs.as_ptr(), runs.len().min(libc::UIO_MAXIOV as usize) as libc::c_int);
-    let moved = if matches!(operation, Operation::Read) {
-        // SAFETY: the runs are guest memory that the request keeps mapped, or a `Bounce` borrowed mutably by its piece;
-        // the guest expects the former to change, and nothing refers to either.
-        unsafe { libc::preadv(fd.as_raw_fd(), first, count, offset) }
-    } else {
-        // SAFETY: as above; they are only read.
-        unsafe { libc::pwritev(fd.as_raw_fd(), first, count, offset) }
+    let (fd, is_read) = (fd.as_raw_fd(), matches!(operation, Operation::Read));
+    // SAFETY: the runs are guest memory that the request keeps mapped, or a `Bounce` borrowed mutably by its piece;
+    // the guest expects the former to change, and nothing refers to either. For a write they are only read.
+    let moved = unsafe {
+        match (is_read, runs) {
+            // The kernel has less to do for one run that it need not copy the list of.
+            (true, &[run]) => libc::pread(fd, run.iov_base, run.iov_len, offset),
+            (false, &[run]) => libc::pwrite(fd, run.iov_base, run.iov_len, offset),
+            (true, _) => libc::preadv(fd, first, count, offset),
+            (false, _) => libc::pwritev(fd, first, count, offset),
+        }
     };
     usize::try_from(moved).map_err(|_| io::Error::last_os_error())
 }

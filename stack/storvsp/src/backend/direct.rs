@@ -5,8 +5,23 @@
 
 use libc::iovec;
 use rustix::fs::{AtFlags, StatxFlags, statx};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// Opens a file for I/O past the page cache.
+///
+/// # Errors
+///
+/// Its file system has no such thing, or what opening a file may fail of.
+pub fn open(path: &Path, read_only: bool) -> io::Result<File> {
+    let with =
+        |flags| OpenOptions::new().read(true).write(!read_only).custom_flags(flags).open(path);
+    // The time of the last read costs something with each read; only the file's owner may do without.
+    with(libc::O_DIRECT | libc::O_NOATIME).or_else(|_| with(libc::O_DIRECT))
+}
 
 /// What a file opened with O_DIRECT demands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

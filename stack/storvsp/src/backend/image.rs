@@ -3,15 +3,14 @@
 //! The crate `disk` says where ranges are and keeps the metadata; the data goes straight between the guest's pages and
 //! the files, as with a raw disk.
 
-use super::direct::Alignment;
+use super::direct::{self, Alignment};
 use super::mapping::{Extent, FileRef, Mapping, Place};
 use crate::block::{Discard, DiskInfo, IoError};
 use disk::{Error, IoGuard, WriteTicket};
 use std::cell::RefCell;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Extents are multiples of this in every format.
@@ -60,8 +59,7 @@ impl ImageDisk {
 
 fn open_direct(fd: BorrowedFd<'_>, read_only: bool) -> Option<(File, Alignment)> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let mut how = OpenOptions::new();
-    let file = how.read(true).write(!read_only).custom_flags(libc::O_DIRECT).open(path).ok()?;
+    let file = direct::open(path.as_ref(), read_only).ok()?;
     let alignment = Alignment::of(&file).filter(|alignment| alignment.offset <= SECTOR)?;
     Some((file, alignment))
 }

@@ -1,6 +1,6 @@
 //! A file or block device that is the disk, byte for byte.
 
-use super::direct::Alignment;
+use super::direct::{self, Alignment};
 use super::mapping::{Extent, FileRef, Mapping, Place};
 use crate::block::{Discard, DiskInfo, IoError};
 use rustix::fs::{FallocateFlags, fallocate, fdatasync};
@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// Bytes written at a time where a file system cannot make zeros.
@@ -42,17 +42,13 @@ pub struct RawDisk {
 impl RawDisk {
     /// Opens what is there. Bytes at the end that make no whole block are left out.
     pub fn open(path: &Path, options: RawOptions) -> io::Result<Self> {
-        let open = |flags| {
-            let mut how = OpenOptions::new();
-            how.read(true).write(!options.read_only).custom_flags(flags).open(path)
-        };
-        let plain = open(0)?;
+        let plain = OpenOptions::new().read(true).write(!options.read_only).open(path)?;
         // A file that demands more than the guest's blocks are cannot be used directly.
         let possible =
             Alignment::of(&plain).filter(|alignment| alignment.offset <= options.logical_block);
-        let direct = possible
-            .filter(|_| options.direct)
-            .and_then(|alignment| open(libc::O_DIRECT).ok().map(|file| (file, Some(alignment))));
+        let direct = possible.filter(|_| options.direct).and_then(|alignment| {
+            Some((direct::open(path, options.read_only).ok()?, Some(alignment)))
+        });
         let (mut file, alignment) = direct.unwrap_or((plain, None));
         let length = file.seek(SeekFrom::End(0))?;
         let size = length - length % u64::from(options.logical_block.max(1));
