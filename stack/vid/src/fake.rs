@@ -202,10 +202,10 @@ impl Partition for FakePartition {
         Ok(())
     }
 
-    fn signal_event(&self, vp: VpIndex, sint: u8, flag: u16) -> VidResult<bool> {
+    fn signal_event(&self, vp: VpIndex, sint: u8, flag: u16) -> VidResult<()> {
         let code = HypercallCode::SIGNAL_EVENT_DIRECT;
         self.enter("signal an event", code)?.events.push((vp, sint, flag));
-        Ok(true)
+        Ok(())
     }
 
     fn post_message(&self, vp: VpIndex, sint: u8, message: &Message) -> VidResult<()> {

@@ -103,7 +103,7 @@ pub trait Partition: Send + Sync {
     fn install_intercept(&self, kind: InterceptType, parameter: u64) -> VidResult<()>;
 
     /// Sets event flag `flag` of a SINT; whether it was clear before.
-    fn signal_event(&self, vp: VpIndex, sint: u8, flag: u16) -> VidResult<bool>;
+    fn signal_event(&self, vp: VpIndex, sint: u8, flag: u16) -> VidResult<()>;
 
     /// Puts a message into a SINT's slot. Fails while the slot is taken: see [`Self::notify_deliverable`].
     fn post_message(&self, vp: VpIndex, sint: u8, message: &Message) -> VidResult<()>;

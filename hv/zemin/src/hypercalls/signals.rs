@@ -11,7 +11,7 @@ use hvdef::hypercall::synic::{
     PostMessage, PostMessageDirect, SignalEvent, SignalEventDirect, SignalEventDirectOutput,
 };
 use hvdef::message::Message;
-use hvdef::{HvStatus, PartitionId, VpIndex};
+use hvdef::{Gpa, HvStatus, PartitionId, VpIndex};
 use hypercall::Outcome;
 use portdb::{Signal, Target};
 use zerocopy::FromBytes;
@@ -86,11 +86,14 @@ fn find(id: PartitionId, index: VpIndex) -> Result<(children::InUse, &'static Vp
     Ok((partition, vp))
 }
 
-/// SIGNAL_EVENT_DIRECT.
+/// SIGNAL_EVENT_DIRECT. Whoever does not want to know whether the flag was clear gives 0 for the output's place.
 pub fn signal_event_direct(call: &Call) -> Outcome {
     Outcome::from(call.input::<SignalEventDirect>().and_then(|input| {
         let (_partition, vp) = find(input.target_partition, input.target_vp)?;
         let newly = vp.signal_event(input.target_sint, input.flag_number)?;
+        if call.form.output_gpa() == Some(Gpa(0)) {
+            return Ok(());
+        }
         call.output(&SignalEventDirectOutput { newly_signaled: newly.into(), reserved: [0; 7] })
     }))
 }

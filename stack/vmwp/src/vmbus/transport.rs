@@ -48,7 +48,7 @@ impl Transport for PartitionTransport {
     }
 
     fn signal_event(&self, vp: VpIndex, sint: u8, flag: u16) -> io::Result<()> {
-        self.partition.signal_event(vp, sint, flag).map(drop).map_err(io::Error::other)
+        self.partition.signal_event(vp, sint, flag).map_err(io::Error::other)
     }
 
     fn bind(&self, connection_id: u32, event: &EventFd) -> io::Result<()> {
