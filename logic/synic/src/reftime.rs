@@ -21,6 +21,8 @@ pub const fn scale(tsc_hz: u64) -> u64 {
 pub struct RefTime {
     scale: u64,
     offset: i64,
+    /// Ticks per unit times 2^64, rounded down.
+    inverse: u128,
 }
 
 impl RefTime {
@@ -28,7 +30,8 @@ impl RefTime {
     /// the TSC then and the time at which the partition stopped.
     pub const fn new(tsc_hz: u64, tsc: u64, time: u64) -> Self {
         let scale = scale(tsc_hz);
-        Self { scale, offset: time.wrapping_sub(mul_high(tsc, scale)) as i64 }
+        let offset = time.wrapping_sub(mul_high(tsc, scale)) as i64;
+        Self { scale, offset, inverse: u128::MAX / scale as u128 }
     }
 
     /// Scale for the reference TSC page.
@@ -58,8 +61,19 @@ impl RefTime {
         if units > u64::MAX as i128 {
             return u64::MAX;
         }
-        let tsc = ((units as u128) << 64).div_ceil(self.scale as u128);
-        if tsc > u64::MAX as u128 { u64::MAX } else { tsc as u64 }
+        let units = units as u64;
+        // `units * 2^64 / scale`, without a division. What rounding took is less than a tick each, so that this is up to two
+        // ticks early, never late.
+        let whole = (self.inverse >> 64) * units as u128;
+        let tsc = whole + mul_high(self.inverse as u64, units) as u128;
+        if tsc > u64::MAX as u128 {
+            return u64::MAX;
+        }
+        let mut tsc = tsc as u64;
+        while tsc < u64::MAX && mul_high(tsc, self.scale) < units {
+            tsc += 1;
+        }
+        tsc
     }
 }
 

@@ -145,18 +145,26 @@ impl Stimer {
 #[derive(Clone, Debug)]
 pub struct Stimers {
     pub(crate) timers: [Stimer; STIMER_COUNT],
+    /// The first of what is due.
+    next: Option<u64>,
     direct_offered: bool,
 }
 
 impl Stimers {
     /// All stopped. `direct_offered` says that CPUID offers direct mode (0x40000003 EDX bit 19).
     pub const fn new(direct_offered: bool) -> Self {
-        Self { timers: [Stimer::RESET; STIMER_COUNT], direct_offered }
+        Self { timers: [Stimer::RESET; STIMER_COUNT], next: None, direct_offered }
     }
 
     /// Stops all timers and drops their messages.
     pub fn reset(&mut self) {
         self.timers = [Stimer::RESET; STIMER_COUNT];
+        self.changed();
+    }
+
+    /// A timer is due at another time than before.
+    pub(crate) fn changed(&mut self) {
+        self.next = self.timers.iter().filter_map(Stimer::due).min();
     }
 
     /// Reads STIMERx_CONFIG or STIMERx_COUNT; #GP for any other MSR.
@@ -175,6 +183,7 @@ impl Stimers {
         let timer = self.timers.get_mut(index).ok_or(Gp)?;
         if is_count {
             timer.write_count(value, now);
+            self.changed();
             return Ok(());
         }
         let config = StimerConfig::from_bits(value);
@@ -182,13 +191,14 @@ impl Stimers {
             return Err(Gp);
         }
         timer.write_config(config, now);
+        self.changed();
         Ok(())
     }
 
     /// When [`Stimers::expire`] is to be called next; in the past if it is overdue. `None` while nothing runs.
     #[inline]
-    pub fn next_expiry(&self) -> Option<u64> {
-        self.timers.iter().filter_map(Stimer::due).min()
+    pub const fn next_expiry(&self) -> Option<u64> {
+        self.next
     }
 
     /// Passes all expiries that are due.
@@ -203,6 +213,7 @@ impl Stimers {
                 timer.message(index, now)
             };
         }
+        self.changed();
         actions
     }
 

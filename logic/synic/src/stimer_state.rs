@@ -26,6 +26,7 @@ impl Stimers {
         for (words, timer) in state.as_chunks::<5>().0.iter().zip(&mut self.timers) {
             *timer = Stimer::restore(words, now);
         }
+        self.changed();
     }
 }
 
