@@ -39,19 +39,32 @@ impl LpNotice {
 }
 
 /// What there is one of: the machine's virtual clock, and counts that spare everybody the look at all notices.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shared {
     clock: AtomicU64,
     /// LPs with VPs waiting that may leave.
     contended: AtomicU32,
     /// Idle LPs.
     idle: AtomicU32,
+    /// One more than the highest LP that takes part.
+    lps: AtomicU32,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Shared {
     /// Of a machine that has not begun.
     pub const fn new() -> Self {
-        Self { clock: AtomicU64::new(0), contended: AtomicU32::new(0), idle: AtomicU32::new(0) }
+        Self {
+            clock: AtomicU64::new(0),
+            contended: AtomicU32::new(0),
+            idle: AtomicU32::new(0),
+            lps: AtomicU32::new(u32::MAX),
+        }
     }
 }
 
@@ -66,6 +79,16 @@ impl<'a> Board<'a> {
     /// A board over notices that the caller keeps, all of them fresh or already in use as this board.
     pub const fn new(lps: &'a [LpNotice], shared: &'a Shared) -> Self {
         Self { lps, shared }
+    }
+
+    /// Only the first `count` LPs take part: nobody looks at the notices of others.
+    pub fn limit(&self, count: u32) {
+        self.shared.lps.store(count, Relaxed);
+    }
+
+    fn lps(&self) -> &'a [LpNotice] {
+        let count = self.shared.lps.load(Relaxed) as usize;
+        self.lps.get(..count).unwrap_or(self.lps)
     }
 
     /// Puts up what is new on `lp`, under its lock.
@@ -107,7 +130,7 @@ impl<'a> Board<'a> {
     /// Brings the clock up to date; while nobody waits anywhere it stands still.
     pub(crate) fn advance_clock(&self) {
         let floors =
-            self.lps.iter().filter(|lp| lp.waits()).map(|lp| VTime(lp.floor.load(Relaxed)));
+            self.lps().iter().filter(|lp| lp.waits()).map(|lp| VTime(lp.floor.load(Relaxed)));
         if let Some(floor) = floors.reduce(VTime::min) {
             self.shared.clock.store(floor.0, Relaxed);
         }
@@ -175,11 +198,34 @@ impl<'a> Board<'a> {
 
     /// All LPs but `lp`, beginning after it, so that not everybody turns to LP 0.
     fn others(&self, lp: LpIndex) -> impl Iterator<Item = (LpIndex, &LpNotice)> {
-        let at = (lp.0 as usize).min(self.lps.len());
-        let (before, from) = self.lps.split_at(at);
+        let lps = self.lps();
+        let (before, from) = lps.split_at((lp.0 as usize).min(lps.len()));
         let number = |(i, notice)| (LpIndex(i as u32), notice);
+        let at = before.len();
         let after =
             from.iter().enumerate().skip(1).map(move |(i, notice)| number((i + at, notice)));
         after.chain(before.iter().enumerate().map(number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_take_part_is_not_asked() {
+        let (notices, shared) = ([const { LpNotice::new() }; 4], Shared::new());
+        let board = Board::new(&notices, &shared);
+        board.publish(LpIndex(2), VTime(7), VTime(7), 1, 1);
+        board.set_idle(LpIndex(3), true);
+        for (count, found) in [(4, true), (3, true), (2, false), (u32::MAX, true)] {
+            board.limit(count);
+            let lp = found.then_some(LpIndex(2));
+            assert_eq!((board.neediest(LpIndex(0), None), board.owing(LpIndex(1))), (lp, lp));
+        }
+        board.limit(3);
+        assert_eq!(board.claim_any(LpIndex(0)), None);
+        board.limit(4);
+        assert_eq!(board.claim_any(LpIndex(0)), Some(LpIndex(3)));
     }
 }

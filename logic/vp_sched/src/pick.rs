@@ -86,7 +86,7 @@ impl RunQueue {
             self.current = VpRef::NONE;
             self.enqueue(env, vp);
         }
-        let Some((vp, _)) = self.best(env) else { return };
+        let Some((vp, _)) = self.best(env, self.is_owed(env)) else { return };
         self.dequeue(env, vp);
         env.vp(vp).set_state(State::Running);
         self.current = vp;
@@ -118,9 +118,8 @@ impl RunQueue {
         }
     }
 
-    /// The waiting VP that goes first, with its rank.
-    fn best(&self, env: &Env<impl Vps>) -> Option<(VpRef, u8)> {
-        let owed = self.is_owed(env);
+    /// The waiting VP that goes first, with its rank; `owed` is [`Self::is_owed`].
+    fn best(&self, env: &Env<impl Vps>, owed: bool) -> Option<(VpRef, u8)> {
         let candidate = |class| Some((self.heap(class).first()?, rank(class, owed)));
         [Class::High, Class::Reserved, Class::Fair, Class::Bound]
             .into_iter()
@@ -133,10 +132,11 @@ impl RunQueue {
 
     /// Whether somebody who waits should run instead of the running VP.
     pub(crate) fn should_switch(&self, env: &Env<impl Vps>) -> bool {
-        let Some((best, best_rank)) = self.best(env) else { return false };
+        let owed = self.is_owed(env);
+        let Some((best, best_rank)) = self.best(env, owed) else { return false };
         let Some(current) = self.current.some() else { return true };
         let (best, current) = (env.vp(best), env.vp(current));
-        let current_rank = rank(current.class(), self.is_owed(env));
+        let current_rank = rank(current.class(), owed);
         if best_rank != current_rank {
             return best_rank < current_rank;
         }

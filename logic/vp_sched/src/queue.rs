@@ -52,6 +52,7 @@ pub struct RunQueue {
     pub(crate) due: u64,
     /// Weights of the VPs that wait here by virtual time, as [`vtime::load`].
     load: u64,
+    /// [`Self::neediest`] at the end of the last change.
     pub(crate) floor: VTime,
 }
 
@@ -123,7 +124,6 @@ impl RunQueue {
         if !class.is_fair() || self.waiting() == 0 {
             self.forgive(env, entity, share);
         }
-        self.update_floor(env);
     }
 
     /// Charges `vp` if it is the running VP.
@@ -173,7 +173,6 @@ impl RunQueue {
         if class == Class::Reserved || may_improve(class, share) {
             self.watch.push(env.vps, vp);
         }
-        self.update_floor(env);
     }
 
     /// Takes a VP that waits or is parked out of the queue.
@@ -188,7 +187,6 @@ impl RunQueue {
         entity.due.set(0);
         self.load = self.load.saturating_sub(entity.load.get());
         entity.load.set(0);
-        self.update_floor(env);
     }
 
     /// How long a VP may run while others wait: less for one that has less weight than they have on average.
@@ -216,23 +214,22 @@ impl RunQueue {
         let entity = env.vp(vp);
         let share = env.share_of(entity);
         let competes = self.current.some().is_some() || self.waiting() != 0;
-        let now = if competes { self.floor } else { env.board.clock() };
+        let now = if competes { self.neediest(env) } else { env.board.clock() };
         let from = now.back(vtime::cost(share, WAKE_CREDIT)).min(entity.vtime().after(most));
         let to = now.after(vtime::cost(share, SOLO_LAG));
         entity.set_vtime(entity.vtime().clamp(from, to));
     }
 
-    /// The neediest of the VPs that go by virtual time, the running one included.
-    fn update_floor(&mut self, env: &Env<impl Vps>) {
+    /// Virtual time of the neediest of the VPs that go by it, the running one included; without any, as it last was.
+    fn neediest(&self, env: &Env<impl Vps>) -> VTime {
         let running = self.current.some().map(|vp| env.vp(vp).vtime());
         let times = [self.first_waiting(env), running].into_iter().flatten();
-        if let Some(floor) = times.reduce(VTime::min) {
-            self.floor = floor;
-        }
+        times.reduce(VTime::min).unwrap_or(self.floor)
     }
 
-    /// Tells the other LPs.
-    pub(crate) fn publish(&self, env: &Env<impl Vps>) {
+    /// Tells the other LPs. Ends every change of the queue.
+    pub(crate) fn publish(&mut self, env: &Env<impl Vps>) {
+        self.floor = self.neediest(env);
         let reserved = self.heap(Class::Reserved).len();
         let waiting = self.heap(Class::Fair).len() + reserved;
         let overdue = match self.heap(Class::Fair).first() {

@@ -70,11 +70,13 @@ impl RunQueue {
             State::Ready => self.promote(env, vp),
             State::Running => {
                 entity.woken.set(1);
-                Wake::Running
+                return Wake::Running;
             }
-            State::Parked | State::Transit => Wake::Already,
+            State::Parked | State::Transit => return Wake::Already,
         };
-        self.publish(env);
+        if wake != Wake::Already {
+            self.publish(env);
+        }
         wake
     }
 
@@ -142,8 +144,8 @@ impl RunQueue {
         match self.current.some() {
             None => true,
             Some(vp) => {
-                let horizon = self.horizon(env, env.vp(vp));
-                self.should_switch(env) || horizon.saturating_add(MIN_RUN) < self.until
+                let horizon = || self.horizon(env, env.vp(vp));
+                self.should_switch(env) || horizon().saturating_add(MIN_RUN) < self.until
             }
         }
     }
@@ -249,7 +251,7 @@ impl RunQueue {
         if let Some(deadline) = deadline {
             self.fall_asleep(env, vp, deadline);
         }
-        self.publish(env);
+        // The decision that follows tells the other LPs.
         true
     }
 
