@@ -120,6 +120,7 @@ pub fn create(apic_id: u32) -> Option<&'static Lp> {
     unsafe { memory.write(lp) };
     slot.store(memory, Ordering::Release);
     COUNT.store(index + 1, Ordering::Release);
+    crate::sched::on_new_lp(index + 1);
     // SAFETY: just initialised.
     Some(unsafe { &*memory })
 }

@@ -101,7 +101,7 @@ pub fn post(lp: &Lp, port: u32) {
 
 /// A turn on this LP has ended. Whether the parent's VP has yet to hear of a doorbell that the child rang before it stopped.
 pub fn is_unheard(lp: &Lp) -> bool {
-    let is_unheard = !lp.root_queue.is_empty();
+    let is_unheard = lp.root_queue.has_ring();
     if is_unheard {
         lp.patience.ends();
     }

@@ -72,11 +72,11 @@ impl Root {
         self.state.settle_skipped_eoi();
         if self.vp.is_blocked() {
             if wake(lp, self.state) {
-                sched::wake(self.vp);
+                sched::wake_own(lp, self.vp);
             }
         } else if self.state.reevaluate && self.state.has_interrupt() {
             // It waits among the others: an interrupt brings it to the front for a moment.
-            sched::wake(self.vp);
+            sched::wake_own(lp, self.vp);
         }
     }
 
@@ -162,11 +162,12 @@ fn child_turn(
     loop {
         if lp.take_attention() {
             root.attend(lp);
-            let now = take_in(vp, state);
-            update_timer(lp, state);
-            if lp.is_turn_over(now) {
+            if lp.is_turn_over(cpu::rdtsc()) {
+                // What was posted to the VP waits with it.
                 return End::Over;
             }
+            take_in(vp, state);
+            update_timer(lp, state);
         }
         if vp.is_wanted_stopped() || state.activity != Activity::Running && !wake(lp, state) {
             return End::Stops;

@@ -58,6 +58,11 @@ fn name(vp: &Vp) -> VpRef {
     VpRef(if vp.partition.is_root { PARENTS | vp.index } else { vp.number })
 }
 
+/// There are `count` LPs now.
+pub fn on_new_lp(count: u32) {
+    BOARD.limit(count);
+}
+
 /// What the scheduler knows of a new VP at home on `lp`: `number` is a child's VP's, `None` for the parent's on `lp`.
 pub fn entity(lp: &Lp, number: Option<u32>) -> Entity {
     let name = number.unwrap_or(PARENTS | lp.index);
@@ -120,6 +125,14 @@ pub fn wake(vp: &Vp) {
                 lp.kick();
             }
         }
+    }
+}
+
+/// The parent's VP of the calling LP, which does not run, has something to do or to take in. For the LP's run loop, which
+/// sees the wish to decide anew before it runs anything.
+pub fn wake_own(lp: &Lp, vp: &Vp) {
+    if let Woken::Preempt(_) = ops::wake(&Machine, &env(), name(vp)) {
+        lp.reschedule.store(true, Ordering::Relaxed);
     }
 }
 

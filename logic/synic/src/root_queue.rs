@@ -47,6 +47,11 @@ impl<const WORDS: usize> RootQueue<WORDS> {
         self.intercepts.remove(child)
     }
 
+    /// Does the announcement of an event ring wait?
+    pub fn has_ring(&self) -> bool {
+        self.rings.load(SeqCst) != 0
+    }
+
     /// Does nothing wait?
     pub fn is_empty(&self) -> bool {
         self.rings.load(SeqCst) == 0 && self.intercepts.is_empty()
@@ -110,7 +115,9 @@ mod tests {
     fn rings_are_announced_before_intercepts() {
         let (queue, slot) = (RootQueue::<1>::new(), FakeSlot::new());
         assert!(queue.push_intercept(7) && !queue.push_intercept(7));
+        assert!(!queue.has_ring());
         assert!(queue.push_sint(5) && !queue.push_sint(5) && !queue.push_sint(16));
+        assert!(queue.has_ring());
         assert!(queue.pump(&slot, Some));
         assert_eq!(slot.consume(), (Some(RootMessage::SintRing(5)), true));
         assert!(queue.pump(&slot, Some));
