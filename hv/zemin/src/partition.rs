@@ -353,6 +353,10 @@ impl Partition {
 
     /// Reads guest memory. All or nothing.
     pub fn read(&self, gpa: u64, buffer: &mut [u8]) -> Result<(), NotAccessible> {
+        if is_in_one_page(gpa, buffer.len()) {
+            let spa = self.translate(gpa, flags::PRESENT)?;
+            return phys::read(spa, buffer).then_some(()).ok_or(NotAccessible);
+        }
         self.for_each_page(gpa, buffer.len(), flags::PRESENT, |_, _, _| Ok(()))?;
         self.for_each_page(gpa, buffer.len(), flags::PRESENT, |spa, at, len| {
             let part = buffer.get_mut(at..at + len).ok_or(NotAccessible)?;
@@ -370,11 +374,16 @@ impl Partition {
     /// Writes guest memory. All or nothing.
     pub fn write(&self, gpa: u64, data: &[u8]) -> Result<(), NotAccessible> {
         let need = flags::PRESENT | flags::WRITE;
-        self.for_each_page(gpa, data.len(), need, |_, _, _| Ok(()))?;
-        self.for_each_page(gpa, data.len(), need, |spa, at, len| {
-            let part = data.get(at..at + len).ok_or(NotAccessible)?;
-            phys::write(spa, part).then_some(()).ok_or(NotAccessible)
-        })?;
+        if is_in_one_page(gpa, data.len()) {
+            let spa = self.translate(gpa, need)?;
+            phys::write(spa, data).then_some(()).ok_or(NotAccessible)?;
+        } else {
+            self.for_each_page(gpa, data.len(), need, |_, _, _| Ok(()))?;
+            self.for_each_page(gpa, data.len(), need, |spa, at, len| {
+                let part = data.get(at..at + len).ok_or(NotAccessible)?;
+                phys::write(spa, part).then_some(()).ok_or(NotAccessible)
+            })?;
+        }
         self.note_write(gpa, data.len());
         Ok(())
     }
@@ -399,21 +408,28 @@ impl Partition {
         need: u64,
         mut action: impl FnMut(u64, usize, usize) -> Result<(), NotAccessible>,
     ) -> Result<(), NotAccessible> {
-        let slat = self.slat().ok_or(NotAccessible)?;
         let mut done = 0;
         while done < len {
             let at = gpa.checked_add(done as u64).ok_or(NotAccessible)?;
-            if at >> ADDRESS_BITS != 0 {
-                return Err(NotAccessible);
-            }
             let part = (len - done).min((PAGE - at % PAGE) as usize);
-            let leaf = slat.translate(&PoolFrames, at).ok_or(NotAccessible)?;
-            if leaf.flags & need != need || !phys::is_mapped(leaf.address, part as u64) {
+            let spa = self.translate(at, need)?;
+            if !phys::is_mapped(spa, part as u64) {
                 return Err(NotAccessible);
             }
-            action(leaf.address, done, part)?;
+            action(spa, done, part)?;
             done += part;
         }
         Ok(())
     }
+
+    /// The system address of a guest's byte, in a page with the rights `need`.
+    fn translate(&self, gpa: u64, need: u64) -> Result<u64, NotAccessible> {
+        let slat = self.slat().filter(|_| gpa >> ADDRESS_BITS == 0).ok_or(NotAccessible)?;
+        let leaf = slat.translate(&PoolFrames, gpa).ok_or(NotAccessible)?;
+        if leaf.flags & need == need { Ok(leaf.address) } else { Err(NotAccessible) }
+    }
+}
+
+fn is_in_one_page(gpa: u64, len: usize) -> bool {
+    gpa % PAGE + len as u64 <= PAGE
 }

@@ -12,6 +12,8 @@ pub const DIRECT: u64 = 0xFFFF_8000_0000_0000;
 pub struct Ranges {
     ranges: [(u64, u64); Self::MAX],
     count: usize,
+    /// The largest one, where nearly everything is: it is asked first.
+    largest: (u64, u64),
 }
 
 impl Ranges {
@@ -20,7 +22,7 @@ impl Ranges {
 
     /// No range.
     pub const fn new() -> Self {
-        Self { ranges: [(0, 0); Self::MAX], count: 0 }
+        Self { ranges: [(0, 0); Self::MAX], count: 0, largest: (0, 0) }
     }
 
     /// Adds a range above all earlier ones, merging it with the last if they touch.
@@ -33,6 +35,8 @@ impl Ranges {
             *slot = (start, end);
             self.count += 1;
         }
+        let length = |range: &(u64, u64)| range.1 - range.0;
+        self.largest = self.iter().max_by_key(length).unwrap_or_default();
     }
 
     /// The ranges.
@@ -41,10 +45,11 @@ impl Ranges {
     }
 
     /// Whether `[start, start + len)` lies inside one range.
+    #[inline]
     pub fn contain(&self, start: u64, len: u64) -> bool {
-        start
-            .checked_add(len)
-            .is_some_and(|end| self.iter().any(|(from, to)| from <= start && end <= to))
+        let Some(end) = start.checked_add(len) else { return false };
+        let holds = |(from, to)| from <= start && end <= to;
+        holds(self.largest) || self.iter().any(holds)
     }
 }
 
@@ -57,6 +62,7 @@ pub fn pointer(address: u64) -> *mut u8 {
 }
 
 /// Whether the direct map holds `[address, address + len)`.
+#[inline]
 pub fn is_mapped(address: u64, len: u64) -> bool {
     match MAPPED.try_get() {
         Some(ranges) => ranges.contain(address, len),
