@@ -3,23 +3,20 @@
 //! Runs as a child, as the parent and on a bare machine. Nothing is printed before everything is measured, because the
 //! serial port costs exits. One result a line: `bench NAME TICKS OPERATIONS`.
 
-use super::measure_children;
 use super::stimer::{AUTO, config, count, stop};
-use guests::apic;
+use super::{measure_children, measure_vmbus};
 use guests::clock;
-use guests::cpu::{self, cli, cpuid, peek, peek32, poke32, rdmsr, rdtsc, sti, sti_hlt, wrmsr};
-use guests::hypercall::{self, with_input};
-use guests::memory::{self, PAGE};
+use guests::cpu::{self, cli, cpuid, peek, rdmsr, rdtsc, sti, sti_hlt, wrmsr};
+use guests::hypercall;
 use guests::report::Checks;
 use guests::tables::this;
 use guests::{check, line};
-use hvdef::msr as hv;
 
 /// Of a loop.
 const ROUNDS: u64 = 10_000;
 /// Of what is waited for.
 const WAITS: u64 = 200;
-/// Vector of timers and messages.
+/// Vector of timers.
 const VECTOR: u8 = 0x6C;
 /// A call that the hypervisor does not have (HvCallSwitchVirtualAddressSpace) is the cheapest one.
 const NO_CALL: u64 = 0x0001;
@@ -60,7 +57,7 @@ pub fn run(t: &Checks) {
     if hypercall::is_root() {
         measure_children::run(t, &mut results);
     } else if hypercall::is_hyperv() {
-        messages(t, &mut results);
+        measure_vmbus::run(t, &mut results);
     }
     results.print();
 }
@@ -108,40 +105,4 @@ fn tsc_of(time: u64) -> u64 {
     let page = clock::reference_page();
     let (scale, offset) = (peek(page + 8), peek(page + 16));
     ((u128::from(time.wrapping_sub(offset)) << 64) / u128::from(scale.max(1))) as u64
-}
-
-/// A message to the VMBus server in the worker and its answer: an offer of a version that it refuses.
-fn messages(t: &Checks, results: &mut Results) {
-    // Of VMBus: its SINT, its connection, the type of its messages, INITIATE_CONTACT.
-    const SINT: u64 = 2;
-    const CONNECTION: u64 = 4;
-    const CHANNEL: u64 = 1;
-    const INITIATE: u64 = 14;
-    let page = memory::pages(1);
-    memory::fill(page, PAGE, 0);
-    wrmsr(hv::SIMP, page | 1);
-    wrmsr(hv::SCONTROL, 1);
-    wrmsr(hv::SINT0 + SINT as u32, VECTOR.into());
-    let slot = page + 256 * SINT;
-    let mut input = [0; 32];
-    input[..4].copy_from_slice(&[CONNECTION, CHANNEL | 40 << 32, INITIATE, 0x7FFF_0000]);
-    let post = || {
-        let sent = with_input(hvdef::HypercallCode::POST_MESSAGE.0.into(), &input);
-        let end = rdtsc() + 10 * clock::tsc_hz();
-        while peek32(slot) == 0 && rdtsc() < end {
-            sti_hlt();
-            cli();
-        }
-        let answered = peek32(slot) == 1;
-        poke32(slot, 0);
-        wrmsr(hv::EOM, 0);
-        sent.is_success() && answered
-    };
-    if post() {
-        let start = rdtsc();
-        let answered = (0..WAITS).all(|_| post());
-        results.add("message", rdtsc() - start, WAITS);
-        check!(t, answered, "a message was not answered");
-    }
-    apic::quiet();
 }

@@ -20,6 +20,7 @@ mod hypercall_page;
 mod ipi;
 mod measure;
 mod measure_children;
+mod measure_vmbus;
 mod memory;
 mod msr;
 mod msr_rules;
