@@ -102,7 +102,7 @@ pub trait Partition: Send + Sync {
     /// Asks for exits of a kind the worker does not get unasked. `parameter` depends on the kind.
     fn install_intercept(&self, kind: InterceptType, parameter: u64) -> VidResult<()>;
 
-    /// Sets event flag `flag` of a SINT; whether it was clear before.
+    /// Sets event flag `flag` of a SINT.
     fn signal_event(&self, vp: VpIndex, sint: u8, flag: u16) -> VidResult<()>;
 
     /// Puts a message into a SINT's slot. Fails while the slot is taken: see [`Self::notify_deliverable`].

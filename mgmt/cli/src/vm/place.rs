@@ -1,7 +1,6 @@
 //! Where a disk or drive is on a VM's SCSI controllers: `LUN`, or `CONTROLLER:LUN`. The worker reads it; here it is checked,
 //! so that a slip of the finger is found before anything is asked.
 
-use serde::Serialize;
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,8 +10,7 @@ const LUN_MAX: u8 = 63;
 const CONTROLLER_MAX: u8 = 3;
 
 /// A LUN.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address(String);
 
 /// Where something is to go: a LUN, or `-` in its place.

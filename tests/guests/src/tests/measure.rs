@@ -15,9 +15,9 @@ use guests::{check, line};
 /// Of a loop.
 const ROUNDS: u64 = 10_000;
 /// Of what is waited for.
-const WAITS: u64 = 200;
-/// Vector of timers.
-const VECTOR: u8 = 0x6C;
+pub const WAITS: u64 = 200;
+/// Vector of timers, messages and events.
+pub const VECTOR: u8 = 0x6C;
 /// A call that the hypervisor does not have (HvCallSwitchVirtualAddressSpace) is the cheapest one.
 const NO_CALL: u64 = 0x0001;
 

@@ -2,7 +2,7 @@
 //!
 //! As much of a VMBus guest as it takes to send packets to a storage controller and to get them answered.
 
-use super::measure::Results;
+use super::measure::{Results, VECTOR, WAITS};
 use guests::apic;
 use guests::clock;
 use guests::cpu::{cli, peek, peek32, poke, poke32, rdtsc, sti_hlt, wrmsr};
@@ -25,10 +25,6 @@ use vmbusdef::version::{FeatureFlags, MessageTarget};
 use vmbusdef::{MESSAGE_CONNECTION_ID_V5, SINT, Version};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
-/// Of what is waited for.
-const WAITS: u64 = 200;
-/// Vector of SINT 2.
-const VECTOR: u8 = 0x6C;
 /// SynIC message type of all channel messages.
 const CHANNEL_MESSAGE: u64 = 1;
 /// A version that nobody speaks.
@@ -198,7 +194,7 @@ impl Channel {
     fn share(bus: &Bus, connection: u32, relid: u32, ring: u64) -> Option<()> {
         let pages: [u64; 2 * RING_PAGES as usize] =
             core::array::from_fn(|page| ring / PAGE + page as u64);
-        let range = GpaRange { byte_count: size_of_val(&pages) as u32 / 8 * 4096, byte_offset: 0 };
+        let range = GpaRange { byte_count: (2 * RING_PAGES * PAGE) as u32, byte_offset: 0 };
         let header = GpadlHeader {
             relid,
             gpadl: GPADL,
