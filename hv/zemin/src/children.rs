@@ -7,7 +7,7 @@ use crate::hypercalls::Call;
 use crate::mem::phys;
 use crate::partition::{Partition, ROOT, ROOT_ID, Stage};
 use crate::sync::SpinLock;
-use crate::vp::{State, Vp};
+use crate::vp::State;
 use core::ops::Deref;
 use core::sync::atomic::Ordering;
 use guest_map::{AMD_NESTED, GuestMap};
@@ -113,11 +113,14 @@ pub fn create(disabled: [u64; 3], flags: CreationFlags) -> Result<PartitionId, H
     Ok(id)
 }
 
-/// Ends a partition that is finalized, or never was initialized, and has an empty pool. Waits until nobody uses it; what
-/// others ask of the caller's VP `own` meanwhile is served, for a user may be waiting for it.
-pub fn delete(own: &Vp, state: &mut State, id: PartitionId) -> Result<(), HvStatus> {
+/// Ends a partition that is finalized, or never was initialized, and has an empty pool. Waits until nobody uses it.
+///
+/// A user may wait meanwhile for the caller's VP to take in a request, or in [`crate::run::quiesce`] for its LP to
+/// pass. The caller therefore holds no VP that can be found, as there.
+pub fn delete(call: &Call, state: &mut State, id: PartitionId) -> Result<(), HvStatus> {
     while !try_delete(id)? {
-        own.absorb(state);
+        call.vp.absorb(state);
+        call.lp.pass();
         arch_x86::cpu::pause();
     }
     Ok(())

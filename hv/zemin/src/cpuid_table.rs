@@ -1,11 +1,13 @@
 //! What CPUID tells a child: composed by `cpuid_policy` when the child becomes active, kept on pages of its pool.
 //!
-//! VPs read it without a lock; whoever changes it stops them.
+//! VPs read it without a lock; whoever changes it stops them. Hypercalls of the parent, which read and change it on
+//! several LPs at once, take a lock of its own.
 #![expect(unsafe_code, reason = "tables live on deposited pages")]
 
 use crate::exit::ASSIGNABLE_FEATURES;
 use crate::mem::{PAGE, phys};
 use crate::partition::{self, Partition};
+use crate::sync::SpinLock;
 use crate::vp::{State, Vp};
 use crate::{exit, lp};
 use arch_x86::cpu::{self, CR4_OSXSAVE};
@@ -35,6 +37,8 @@ struct Table {
 pub struct CpuidTable {
     table: AtomicU64,
     entries: AtomicU64,
+    /// Held by hypercalls that read or change what the pages say; whoever waits for it holds no VP.
+    lock: SpinLock<()>,
 }
 
 /// Leaf 0x40000002: a version that Linux knows.
@@ -92,7 +96,7 @@ pub fn host_features() -> Effective {
 impl CpuidTable {
     /// No table yet.
     pub const fn new() -> Self {
-        Self { table: AtomicU64::new(0), entries: AtomicU64::new(0) }
+        Self { table: AtomicU64::new(0), entries: AtomicU64::new(0), lock: SpinLock::new(()) }
     }
 
     /// Composes the table, on two pages of the partition's pool when it has none yet.
@@ -124,6 +128,7 @@ impl CpuidTable {
 
     /// Composes it anew, if there is one, because something it depends on has changed.
     pub fn recompose(&self, partition: &Partition) {
+        let _serialized = self.lock.lock();
         if self.table.load(Ordering::Relaxed) != 0 {
             let _ = partition.while_stopped(|| self.compose(partition));
         }
@@ -147,6 +152,7 @@ impl CpuidTable {
 
     /// Gives the pages back. No VP is there any more.
     pub fn free(&self, partition: &Partition) {
+        let _serialized = self.lock.lock();
         let mut pool = partition.pool.lock();
         for page in [self.table.swap(0, Ordering::AcqRel), self.entries.swap(0, Ordering::AcqRel)] {
             if page != 0 {
@@ -163,15 +169,29 @@ impl CpuidTable {
 
     /// What the partition has.
     pub fn effective(&self) -> Option<Effective> {
+        let _serialized = self.lock.lock();
         self.get().map(|table| *table.policy.effective())
     }
 
     /// Bytes of an XSAVE area, compacted, with everything the partition has.
     pub fn max_xsave_size(&self) -> Option<u32> {
+        let _serialized = self.lock.lock();
         self.get().map(|table| table.policy.max_xsave_size())
     }
 
-    /// CPUID on a VP. `registered`: with what its VMM registered.
+    /// What CPUID says on a VP, for its parent. `registered`: with what its VMM registered.
+    pub fn answer_for_parent(
+        &self,
+        vp: &Vp,
+        view: &VpView,
+        (leaf, subleaf): (u32, u32),
+        registered: bool,
+    ) -> Registers {
+        let _serialized = self.lock.lock();
+        self.answer(vp, view, leaf, subleaf, registered)
+    }
+
+    /// CPUID on the VP itself. `registered`: with what its VMM registered.
     pub fn answer(
         &self,
         vp: &Vp,
@@ -196,12 +216,12 @@ impl CpuidTable {
         partition: &Partition,
         input: &CpuidInterceptResult,
     ) -> Result<(), HvStatus> {
+        let _serialized = self.lock.lock();
         let page = self.table.load(Ordering::Acquire);
         if page == 0 {
             return Err(HvStatus::INVALID_PARTITION_STATE);
         }
-        let _serialized = partition.slat_lock.lock();
-        // SAFETY: the table is there, no VP runs, and other hypercalls that change it wait for the lock.
+        // SAFETY: the table is there, no VP runs, and other hypercalls that use it wait for the lock.
         partition.while_stopped(|| unsafe {
             (*phys::pointer(page).cast::<Table>()).results.register(input)
         })
@@ -217,6 +237,7 @@ fn results(vp: &Vp) -> Option<&Results> {
 /// Registers a result for one VP.
 pub fn register_for_vp(vp: &Vp, input: &CpuidInterceptResult) -> Result<(), HvStatus> {
     const { assert!(size_of::<Results>() <= PAGE as usize) };
+    let _serialized = vp.partition.cpuid.lock.lock();
     let _stopped = vp.stop();
     let mut page = vp.cpuid_results.load(Ordering::Acquire);
     if page == 0 {
@@ -227,7 +248,7 @@ pub fn register_for_vp(vp: &Vp, input: &CpuidInterceptResult) -> Result<(), HvSt
         }
         vp.cpuid_results.store(page, Ordering::Release);
     }
-    // SAFETY: results are there; the VP is stopped, and its state is ours.
+    // SAFETY: results are there; the VP is stopped, and other hypercalls that use them wait for the lock.
     unsafe { (*phys::pointer(page).cast::<Results>()).register(input) }
 }
 

@@ -60,6 +60,8 @@ pub struct Partition {
     pub ignores_unknown_msrs: AtomicBool,
     /// Its VPs do not run until the parent says so.
     frozen: AtomicBool,
+    /// Nor while this is set, for a moment.
+    stopped: AtomicBool,
     /// Its reference time.
     pub clock: Clock,
     /// Processor features, two banks, and XSAVE features that its creator switched off.
@@ -160,6 +162,7 @@ impl Partition {
             synthetic_features: AtomicU64::new(0),
             ignores_unknown_msrs: AtomicBool::new(false),
             frozen: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             clock: Clock::new(),
             disabled: [0; 3],
             x2apic: true,
@@ -221,41 +224,48 @@ impl Partition {
         }
     }
 
-    /// Whether its VPs have to wait.
+    /// Whether its parent froze it.
     pub fn is_frozen(&self) -> bool {
         self.frozen.load(Ordering::Relaxed)
     }
 
+    /// Whether its VPs have to wait.
+    pub fn is_at_rest(&self) -> bool {
+        self.is_frozen() || self.stopped.load(Ordering::SeqCst)
+    }
+
     /// Stops all VPs and their clock, or lets them go on.
     pub fn freeze(&self, frozen: bool) {
-        if self.frozen.swap(frozen, Ordering::SeqCst) != frozen {
-            self.clock.stop(frozen);
-            self.refresh_reference_page();
-        }
+        self.change_clock(|clock| {
+            if self.frozen.swap(frozen, Ordering::SeqCst) != frozen {
+                clock.stop(frozen);
+            }
+        });
         self.vps().for_each(|vp| vp.on_freeze(frozen));
     }
 
     /// Makes the clock show `time`.
     pub fn set_reference_time(&self, time: u64) {
-        self.clock.set(time);
-        self.refresh_reference_page();
+        self.change_clock(|clock| clock.set(time));
     }
 
-    fn refresh_reference_page(&self) {
+    fn change_clock(&self, change: impl FnOnce(&Clock)) {
         let _serialized = self.slat_lock.lock();
+        change(&self.clock);
         if self.reference_overlay.page() != 0 {
             self.clock.fill_page(self.reference_overlay.page());
         }
     }
 
-    /// Runs `change` while no VP of a child runs, nor will before it is over.
+    /// Runs `change` while no VP of a child runs, nor will before it is over. One caller at a time, who holds nothing that
+    /// a VP may wait for on its way off its LP: not `slat_lock`, and no VP.
     pub fn while_stopped<R>(&self, change: impl FnOnce() -> R) -> R {
-        let was = self.frozen.swap(true, Ordering::SeqCst);
-        // Each leaves its LP, and does not come back while the partition is frozen.
+        self.stopped.store(true, Ordering::SeqCst);
+        // Each leaves its LP, and does not come back while the partition is at rest.
         self.vps().for_each(|vp| drop(vp.stop()));
         let result = change();
-        self.frozen.store(was, Ordering::SeqCst);
-        self.vps().for_each(|vp| vp.on_freeze(was));
+        self.stopped.store(false, Ordering::SeqCst);
+        self.vps().for_each(|vp| vp.on_freeze(self.is_frozen()));
         result
     }
 
@@ -353,12 +363,7 @@ impl Partition {
 
     /// Reads guest memory. All or nothing.
     pub fn read(&self, gpa: u64, buffer: &mut [u8]) -> Result<(), NotAccessible> {
-        if is_in_one_page(gpa, buffer.len()) {
-            let spa = self.translate(gpa, flags::PRESENT)?;
-            return phys::read(spa, buffer).then_some(()).ok_or(NotAccessible);
-        }
-        self.for_each_page(gpa, buffer.len(), flags::PRESENT, |_, _, _| Ok(()))?;
-        self.for_each_page(gpa, buffer.len(), flags::PRESENT, |spa, at, len| {
+        self.access(gpa, buffer.len(), flags::PRESENT, |spa, at, len| {
             let part = buffer.get_mut(at..at + len).ok_or(NotAccessible)?;
             phys::read(spa, part).then_some(()).ok_or(NotAccessible)
         })
@@ -374,16 +379,10 @@ impl Partition {
     /// Writes guest memory. All or nothing.
     pub fn write(&self, gpa: u64, data: &[u8]) -> Result<(), NotAccessible> {
         let need = flags::PRESENT | flags::WRITE;
-        if is_in_one_page(gpa, data.len()) {
-            let spa = self.translate(gpa, need)?;
-            phys::write(spa, data).then_some(()).ok_or(NotAccessible)?;
-        } else {
-            self.for_each_page(gpa, data.len(), need, |_, _, _| Ok(()))?;
-            self.for_each_page(gpa, data.len(), need, |spa, at, len| {
-                let part = data.get(at..at + len).ok_or(NotAccessible)?;
-                phys::write(spa, part).then_some(()).ok_or(NotAccessible)
-            })?;
-        }
+        self.access(gpa, data.len(), need, |spa, at, len| {
+            let part = data.get(at..at + len).ok_or(NotAccessible)?;
+            phys::write(spa, part).then_some(()).ok_or(NotAccessible)
+        })?;
         self.note_write(gpa, data.len());
         Ok(())
     }
@@ -398,6 +397,20 @@ impl Partition {
         for page in (first..gpa.saturating_add(len as u64)).step_by(PAGE as usize) {
             map.mark_dirty(&mut PoolFrames, Gpa(page));
         }
+    }
+
+    /// [`Self::for_each_page`], all or nothing: what lies in one page is so by itself.
+    fn access(
+        &self,
+        gpa: u64,
+        len: usize,
+        need: u64,
+        action: impl FnMut(u64, usize, usize) -> Result<(), NotAccessible>,
+    ) -> Result<(), NotAccessible> {
+        if gpa % PAGE + len as u64 > PAGE {
+            self.for_each_page(gpa, len, need, |_, _, _| Ok(()))?;
+        }
+        self.for_each_page(gpa, len, need, action)
     }
 
     /// Calls `action` with system address, offset in the range and length for each page that `[gpa, gpa + len)` touches.
@@ -428,8 +441,4 @@ impl Partition {
         let leaf = slat.translate(&PoolFrames, gpa).ok_or(NotAccessible)?;
         if leaf.flags & need == need { Ok(leaf.address) } else { Err(NotAccessible) }
     }
-}
-
-fn is_in_one_page(gpa: u64, len: usize) -> bool {
-    gpa % PAGE + len as u64 <= PAGE
 }

@@ -271,7 +271,9 @@ impl Vp {
 
     /// Whether the VP has to leave its LP.
     pub fn is_wanted_stopped(&self) -> bool {
-        self.suspended() != 0 || self.pins.load(Ordering::SeqCst) != 0 || self.partition.is_frozen()
+        self.suspended() != 0
+            || self.pins.load(Ordering::SeqCst) != 0
+            || self.partition.is_at_rest()
     }
 
     /// Whether some LP has it, so that a request will be served before guest code runs on.

@@ -66,8 +66,9 @@ pub fn cpuid_values(call: &Call) -> Outcome {
                 (view.xcr0, view.xss) = (leaf.xfem, leaf.xss);
             }
             let registered = flags.apply_registered_values();
+            let asked = (leaf.eax, leaf.ecx);
             let answer: CpuidRegisters =
-                partition.cpuid.answer(vp, &view, leaf.eax, leaf.ecx, registered);
+                partition.cpuid.answer_for_parent(vp, &view, asked, registered);
             call.output_rep(rep, &answer)
         });
         if let Err(status) = done {

@@ -21,7 +21,7 @@ fn try_create(call: &Call, state: &mut State) -> Result<(), HvStatus> {
     let disabled = [first, second, input.disabled_xsave_features];
     let partition_id = children::create(disabled, input.flags)?;
     call.output(&CreatePartitionOutput { partition_id })
-        .inspect_err(|_| _ = children::delete(call.vp, state, partition_id))
+        .inspect_err(|_| _ = children::delete(call, state, partition_id))
 }
 
 /// INITIALIZE_PARTITION.
@@ -44,6 +44,6 @@ pub fn finalize(call: &Call, state: &mut State) -> Outcome {
 pub fn delete(call: &Call, state: &mut State) -> Outcome {
     Outcome::from(
         call.input::<PartitionInput>()
-            .and_then(|input| children::delete(call.vp, state, input.partition_id)),
+            .and_then(|input| children::delete(call, state, input.partition_id)),
     )
 }

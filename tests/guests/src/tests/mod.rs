@@ -3,6 +3,7 @@
 mod apic;
 mod apic_modes;
 mod apic_timer;
+mod child_races;
 mod children;
 mod cpuid;
 mod debug;
@@ -71,6 +72,7 @@ const TESTS: &[Test] = &[
     test("hlt-wakeup", Need::Nothing, 1, windows::hlt),
     test("storm", Need::Nothing, 1, storm::run),
     test("children", Need::Root, 1, children::run),
+    test("child-races", Need::Root, 2, child_races::run),
     test("hostile-cpuid", Need::HyperV, 1, hostile_cpuid::run),
     test("hostile-msr", Need::HyperV, 1, hostile_msr::run),
     test("hostile-apic-mmio", Need::HyperV, 1, hostile_mmio::run),

@@ -1,4 +1,4 @@
-//! A child that does nothing but show how much of a processor it gets.
+//! A child with one VP that does one small thing, and shows how much of a processor it gets.
 
 use super::children;
 use guests::cpu::{peek, peek32};
@@ -26,6 +26,14 @@ const BURN: [u8; 34] = [
 /// `mov ecx, VP_RUNTIME; rdmsr; mov [RUN_TIME], eax; hlt; jmp to the beginning`.
 const SLEEP: [u8; 15] =
     [0x66, 0xB9, 0x10, 0x00, 0x00, 0x40, 0x0F, 0x32, 0x66, 0xA3, 0x08, 0x20, 0xF4, 0xEB, 0xF1];
+/// `mov ecx, SIMP; xor edx, edx`; the message page to 0x5000 and away, count one round, again.
+const MOVE_PAGE: [u8; 32] = [
+    0x66, 0xB9, 0x83, 0x00, 0x00, 0x40, 0x66, 0x31, 0xD2, // mov ecx, SIMP; xor edx, edx
+    0x66, 0xB8, 0x01, 0x50, 0x00, 0x00, 0x0F, 0x30, // 1: mov eax, 0x5001; wrmsr
+    0x66, 0xB8, 0x00, 0x50, 0x00, 0x00, 0x0F, 0x30, // mov eax, 0x5000; wrmsr
+    0x66, 0xFF, 0x06, 0x00, 0x20, // inc dword [ROUNDS]
+    0xEB, 0xE9, // jmp 1b
+];
 
 /// What a child does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +42,8 @@ pub enum Work {
     Burn,
     /// Waits in HLT.
     Sleep,
+    /// Moves an overlay page, so that its second-level tables change all the time.
+    MovePage,
 }
 
 /// How much a child has done.
@@ -58,7 +68,11 @@ impl Child {
         let id = children::create(t)?;
         let (pages, ram) = (memory::pages(children::DEPOSIT), memory::pages(children::MEMORY));
         let child = Self { id, pages, ram };
-        let code: &[u8] = if work == Work::Burn { &BURN } else { &SLEEP };
+        let code: &[u8] = match work {
+            Work::Burn => &BURN,
+            Work::Sleep => &SLEEP,
+            Work::MovePage => &MOVE_PAGE,
+        };
         memory::put(ram + children::CODE_AT, code);
         let steps = [
             children::deposit(id, pages, children::DEPOSIT),
@@ -74,6 +88,11 @@ impl Child {
             equal!(t, step.status(), HvStatus::SUCCESS, "step {index} of making a child");
         }
         Some(child)
+    }
+
+    /// Its partition.
+    pub const fn id(&self) -> u64 {
+        self.id
     }
 
     /// Sets a property.
