@@ -121,7 +121,7 @@ pub struct Patience {
 }
 
 /// The longest delay of an announcement, in 100 ns.
-const DELAY: u64 = 1000;
+const DELAY: u64 = 2000;
 /// A child that stops earlier than so many of them waits for the answer.
 const STOPS_EARLY: u64 = 80;
 /// Doorbells without delay after that.

@@ -69,7 +69,7 @@ pub(crate) struct Watched {
 struct Answer {
     transaction_id: u64,
     packet: VstorPacket,
-    stations: Option<Stations>,
+    stations: Option<Box<Stations>>,
 }
 
 pub(crate) struct Worker {
@@ -307,7 +307,7 @@ impl Worker {
     /// Sends as many answers as there is room for.
     fn answer(&mut self) -> Result<bool, RingError> {
         let mut progress = false;
-        while let Some(Answer { transaction_id, packet, stations }) = self.answers.front() {
+        while let Some(Answer { transaction_id, packet, stations }) = self.answers.front_mut() {
             let payload: [u64; 8] = transmute!(*packet);
             let sent = match packet.operation {
                 Operation::COMPLETE_IO => Packet::completion(*transaction_id, &payload),
@@ -316,7 +316,7 @@ impl Worker {
             if !self.channel.send(&sent)? {
                 return Ok(progress);
             }
-            self.recorded.extend(stations);
+            self.recorded.extend(stations.take().map(|stations| *stations));
             self.answers.pop_front();
             progress = true;
         }

@@ -1,4 +1,4 @@
-//! A queue whose requests are done at once, by the thread that starts them.
+//! A queue whose requests are done at once, by the thread that submits them.
 //!
 //! For files that are memory (on tmpfs, RAM disks): they have no device to wait for. io_uring would hand each request to
 //! a file of tmpfs to a thread of its own, because such a file cannot promise not to block.
@@ -41,7 +41,6 @@ pub struct InlineQueue<M: Mapping> {
     mapping: Arc<M>,
     depth: usize,
     scratch: Scratch,
-    waiting: VecDeque<Request>,
     done: VecDeque<Completed>,
 }
 
@@ -49,33 +48,24 @@ impl<M: Mapping> InlineQueue<M> {
     /// Into `mapping`, for `depth` requests at a time.
     pub fn new(mapping: Arc<M>, depth: u32) -> Self {
         let depth = depth.clamp(1, 4096) as usize;
-        let (waiting, done) = (VecDeque::with_capacity(depth), VecDeque::with_capacity(depth));
-        Self { mapping, depth, scratch: Scratch::default(), waiting, done }
+        Self { mapping, depth, scratch: Scratch::default(), done: VecDeque::with_capacity(depth) }
     }
 }
 
 impl<M: Mapping> Queue for InlineQueue<M> {
     fn submit(&mut self, request: Request) -> Result<(), Request> {
-        if self.waiting.len() + self.done.len() >= self.depth {
+        if self.done.len() >= self.depth {
             return Err(request);
         }
-        self.waiting.push_back(request);
+        let result = blocking::execute(&*self.mapping, &request, &mut self.scratch);
+        let copied = self.scratch.has_copied();
+        self.done.push_back(Completed { request, result, copied });
         Ok(())
     }
 
-    fn kick(&mut self) {
-        while let Some(request) = self.waiting.pop_front() {
-            let result = blocking::execute(&*self.mapping, &request, &mut self.scratch);
-            let copied = self.scratch.has_copied();
-            self.done.push_back(Completed { request, result, copied });
-        }
-    }
+    fn kick(&mut self) {}
 
     fn completed(&mut self) -> Option<Completed> {
-        if self.done.is_empty() {
-            // What a completed request has led to has to be started too.
-            self.kick();
-        }
         self.done.pop_front()
     }
 }

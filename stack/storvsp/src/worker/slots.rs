@@ -17,7 +17,7 @@ pub(super) struct Slot {
     /// Away while a disk has it.
     buffer: Option<Scatter>,
     /// While commands are recorded.
-    pub(super) stations: Option<Stations>,
+    pub(super) stations: Option<Box<Stations>>,
     /// Bytes of data that a read or write moves.
     pub(super) moved: u32,
     /// Further I/Os, the next one last.
