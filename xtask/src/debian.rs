@@ -100,10 +100,10 @@ fn parse_package_list(text: &str) -> Vec<String> {
 /// Finds mmdebstrap; as root on a Debian-like system, installs it.
 fn mmdebstrap(context: &Context) -> Result<PathBuf> {
     if which::which("mmdebstrap").is_err() {
-        install(context, "mmdebstrap")?;
+        install(context, "mmdebstrap", FOR_IMAGES)?;
     }
     if !Path::new("/usr/share/keyrings/debian-archive-keyring.gpg").exists() {
-        install(context, "debian-archive-keyring")?;
+        install(context, "debian-archive-keyring", FOR_IMAGES)?;
     }
     if !is_root() && which::which("newuidmap").is_err() {
         bail!("an ordinary user needs newuidmap: `apt-get install uidmap` as root, or run as root");
@@ -111,11 +111,13 @@ fn mmdebstrap(context: &Context) -> Result<PathBuf> {
     Ok(which::which("mmdebstrap")?)
 }
 
-fn install(context: &Context, package: &str) -> Result<()> {
+/// Packages of the host that an ordinary user needs for images.
+const FOR_IMAGES: &str = "mmdebstrap uidmap debian-archive-keyring";
+
+/// As root on a Debian-like system, installs a package of the host; others are told to install `all`.
+pub fn install(context: &Context, package: &str, all: &str) -> Result<()> {
     if !is_root() {
-        bail!(
-            "{package} is missing: `apt-get install mmdebstrap uidmap debian-archive-keyring` as root, then run this again"
-        );
+        bail!("{package} is missing: `apt-get install {all}` as root, then run this again");
     }
     if which::which("apt-get").is_err() {
         bail!("{package} is missing, and there is no apt-get to install it with");

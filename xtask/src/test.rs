@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use crate::build;
 use crate::children;
 use crate::context::Context;
+use crate::debian;
 use crate::step::visible;
 use crate::target::Freestanding;
 use crate::toolbox;
@@ -21,9 +22,6 @@ use crate::workspace::{Package, SYSTEM_TESTS, Workspace, select};
 const CASES: &str = "PROPTEST_CASES";
 /// In every run; with --full as many as proptest thinks right.
 const FEW_CASES: &str = "64";
-/// How long each fuzzer runs in the suite.
-const FUZZ_TIME: &str = "-max_total_time=5";
-
 /// A part of the suite, in the order in which they run.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
@@ -31,7 +29,7 @@ enum Part {
     Unit,
     /// Every crate of abi/, logic/ and hv/ compiles without an operating system below it
     Freestanding,
-    /// Each fuzzer for a few seconds
+    /// Each fuzzer for a few seconds, or as long as --fuzz-time says
     Fuzz,
     /// The whole machine in the emulator (tests/system); builds it first
     System,
@@ -46,10 +44,13 @@ pub struct Options {
     /// Only this part (may be given several times)
     #[arg(long, value_enum, value_name = "PART")]
     only: Vec<Part>,
+    /// Seconds for each fuzzer; what it finds worth keeping is in target/fuzz-corpus
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    fuzz_time: u32,
     /// List the parts and the system tests instead of running them
     #[arg(long)]
     list: bool,
-    /// Only tests whose name contains this (unit and system tests)
+    /// Only tests whose name contains this (unit and system tests, fuzzers)
     filter: Option<String>,
 }
 
@@ -92,7 +93,7 @@ fn run_part(context: &Context, part: Part, options: &Options) -> Result<()> {
     match part {
         Part::Unit => unit(context, options),
         Part::Freestanding => freestanding(context),
-        Part::Fuzz => fuzz(context),
+        Part::Fuzz => fuzz(context, options),
         Part::System => system(context, options),
     }
 }
@@ -167,16 +168,17 @@ const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-saniti
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Ccodegen-units=1";
 
-/// Runs each `<crate>/fuzz` with libFuzzer for a few seconds, from the corpus in the tree.
-fn fuzz(context: &Context) -> Result<()> {
+/// Runs each `<crate>/fuzz` with libFuzzer, from the corpus in the tree.
+fn fuzz(context: &Context, options: &Options) -> Result<()> {
     if which::which("c++").is_err() {
-        println!(
-            "(skipped: libFuzzer is compiled with c++, which is not there: apt-get install g++)"
-        );
-        return Ok(());
+        // libFuzzer is C++.
+        debian::install(context, "g++", "g++")?;
     }
     let workspace = Workspace::read(context)?;
-    for Fuzzer { directory, target } in fuzzers(context, &workspace)? {
+    let time = format!("-max_total_time={}", options.fuzz_time);
+    let is_wanted = |target: &str| options.filter.as_ref().is_none_or(|name| target.contains(name));
+    let wanted = fuzzers(context, &workspace)?;
+    for Fuzzer { directory, target } in wanted.into_iter().filter(|one| is_wanted(&one.target)) {
         let found = workspace.target.join("fuzz-corpus").join(&target);
         std::fs::create_dir_all(&found)?;
         let mut cargo = Command::new("cargo");
@@ -188,7 +190,7 @@ fn fuzz(context: &Context) -> Result<()> {
         std::fs::create_dir_all(&artifacts)?;
         let artifacts = format!("-artifact_prefix={}/", artifacts.display());
         cargo
-            .args(["--bin", &target, "--", &artifacts, FUZZ_TIME, "-max_len=4096", "-verbosity=0"])
+            .args(["--bin", &target, "--", &artifacts, &time, "-max_len=4096", "-verbosity=0"])
             .arg(found);
         visible(cargo.arg(directory.join("corpus").join(&target)))?;
     }

@@ -34,15 +34,17 @@ impl Worker {
         let Ok(srb) = Srb::read_from_bytes(&slot.packet.body) else { return };
         // Whatever an earlier command left.
         slot.more.clear();
-        slot.stations = self.controller.recorder.is_on().then(|| Box::new(Stations {
-            channel: self.subchannel,
-            lun: srb.lun,
-            opcode: srb.cdb_or_sense.first().copied().unwrap_or(0),
-            length: srb.data_transfer_length,
-            transaction_id: slot.transaction_id,
-            received: trace::now(),
-            ..Stations::default()
-        }));
+        slot.stations = self.controller.recorder.is_on().then(|| {
+            Box::new(Stations {
+                channel: self.subchannel,
+                lun: srb.lun,
+                opcode: srb.cdb_or_sense.first().copied().unwrap_or(0),
+                length: srb.data_transfer_length,
+                transaction_id: slot.transaction_id,
+                received: trace::now(),
+                ..Stations::default()
+            })
+        });
         let length = usize::from(srb.cdb_length);
         let verdict =
             match srb.cdb_or_sense.get(..length).filter(|_| length <= CDB_MAX && has_memory) {
