@@ -48,6 +48,8 @@ struct Report {
     parent: Vec<ParentLine>,
     children: Vec<ChildLine>,
     disk: Vec<DiskLine>,
+    /// With the child's memory in huge pages.
+    disk_huge: Vec<DiskLine>,
 }
 
 /// Measures, prints tables, and leaves `out/bench.json`.
@@ -72,9 +74,13 @@ pub fn run(context: &Context, options: &Options) -> Result<()> {
     }
     if !options.bare_only {
         let metal = machines::disk_metal(context, &guests)?;
-        let (child, copies) = machines::disk(context, &guests)?;
+        let (child, copies) = machines::disk(context, &guests, false)?;
         report.disk = disk::compare(&metal, &child);
-        print!("{}", disk::table(&report.disk, copies));
+        let title = "a child's disk, on a RAM disk of the parent";
+        print!("{}", disk::table(title, &report.disk, copies));
+        let (child, copies) = machines::disk(context, &guests, true)?;
+        report.disk_huge = disk::compare(&metal, &child);
+        print!("{}", disk::table("with its memory in huge pages", &report.disk_huge, copies));
     }
     fs::write(context.out.join("bench.json"), serde_json::to_string_pretty(&report)? + "\n")?;
     let missed = report.missed();
@@ -90,6 +96,8 @@ impl Report {
             self.parent.iter().filter_map(Misses::missed).map(|name| format!("{name} (parent)"));
         let children = self.children.iter().filter_map(Misses::missed).map(str::to_owned);
         let disk = self.disk.iter().filter_map(Misses::missed).map(str::to_owned);
-        parent.chain(children).chain(disk).collect()
+        let huge = self.disk_huge.iter().filter_map(Misses::missed);
+        let huge = huge.map(|name| format!("{name} (huge pages)"));
+        parent.chain(children).chain(disk).chain(huge).collect()
     }
 }

@@ -5,7 +5,7 @@
 //!           ├─ threads  ──┼── asks a Mapping ──┤
 //!           ├─ inline   ──┤
 //!           └─ memory     │                    └─ image    VHDX and VHD, by the crate `disk`
-//!                         └── blocking, direct: what both share
+//!                         └── blocking, direct, registered: what they share or need
 //! ```
 //!
 //! A [`Mapping`] says where the bytes of a disk are in files; a queue moves them between there and the guest's pages.
@@ -18,6 +18,7 @@ pub mod jobs;
 pub mod mapping;
 pub mod memory;
 pub mod raw;
+mod registered;
 pub mod threads;
 pub mod uring;
 
@@ -26,8 +27,12 @@ pub use mapping::{Extent, FileRef, Mapping, Place};
 pub use raw::RawDisk;
 
 use crate::block::{Disk, DiskInfo, Queue};
+use inline::{InlineQueue, Store};
 use std::io;
 use std::sync::Arc;
+use threads::ThreadQueue;
+use uring::UringQueue;
+use vmbus::memory::GuestMemory;
 use vmm_sys_util::eventfd::EventFd;
 
 /// A disk in files: at once where they are memory, by io_uring where the system has it, else by threads.
@@ -58,16 +63,28 @@ impl<M: Mapping> Disk for FileDisk<M> {
         self.mapping.info()
     }
 
-    fn open_queue(&self, depth: u32, wake: &EventFd) -> io::Result<Box<dyn Queue>> {
-        if self.uring && inline::is_memory(&*self.mapping) {
-            return Ok(Box::new(inline::InlineQueue::new(Arc::clone(&self.mapping), depth)));
+    fn open_queue(
+        &self,
+        depth: u32,
+        memory: &GuestMemory,
+        wake: &EventFd,
+    ) -> io::Result<Box<dyn Queue>> {
+        let mapping = || Arc::clone(&self.mapping);
+        if !self.uring {
+            return Ok(Box::new(ThreadQueue::new(mapping(), wake)?));
         }
-        if self.uring {
-            match uring::UringQueue::new(Arc::clone(&self.mapping), depth, wake) {
-                Ok(queue) => return Ok(Box::new(queue)),
-                Err(error) => tracing::info!(%error, "no io_uring: disks are served by threads"),
-            }
+        let store = inline::store_of(&*self.mapping);
+        // What a RAM disk gains by doing without io_uring is less than what registered memory spares.
+        if store == Store::Memory || store == Store::RamDisk && !memory.is_resident() {
+            return Ok(Box::new(InlineQueue::new(mapping(), depth)));
         }
-        Ok(Box::new(threads::ThreadQueue::new(Arc::clone(&self.mapping), wake)?))
+        match UringQueue::new(mapping(), depth, memory, wake) {
+            Ok(queue) => return Ok(Box::new(queue)),
+            Err(error) => tracing::info!(%error, "no io_uring for disks"),
+        }
+        if store == Store::RamDisk {
+            return Ok(Box::new(InlineQueue::new(mapping(), depth)));
+        }
+        Ok(Box::new(ThreadQueue::new(mapping(), wake)?))
     }
 }

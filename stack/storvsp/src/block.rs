@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io;
 use thiserror::Error;
-use vmbus::memory::Scatter;
+use vmbus::memory::{GuestMemory, Scatter};
 use vmm_sys_util::eventfd::EventFd;
 
 /// What a disk tells of itself.
@@ -128,9 +128,14 @@ pub trait Disk: Send + Sync {
     /// Properties. A disk that grew says so here; the controller asks when it is told to.
     fn info(&self) -> DiskInfo;
 
-    /// A way in for one thread, for up to `depth` requests at a time. `wake` is written when requests complete that were
-    /// not complete when [`Queue::kick`] returned.
-    fn open_queue(&self, depth: u32, wake: &EventFd) -> io::Result<Box<dyn Queue>>;
+    /// A way in for one thread, for up to `depth` requests at a time, with buffers in `memory`. `wake` is written when
+    /// requests complete that were not complete when [`Queue::kick`] returned.
+    fn open_queue(
+        &self,
+        depth: u32,
+        memory: &GuestMemory,
+        wake: &EventFd,
+    ) -> io::Result<Box<dyn Queue>>;
 }
 
 /// One thread's way into a disk.

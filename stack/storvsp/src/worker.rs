@@ -103,7 +103,7 @@ impl Worker {
         Self {
             protocol: Protocol::new(config.limits, opened.subchannel == 0),
             slots: Slots::new(&opened.memory, config.depth),
-            attached: Attached::default(),
+            attached: Attached::new(&opened.memory, config.depth),
             answers: VecDeque::with_capacity(config.depth as usize + 1),
             controller,
             channel: opened.channel,
@@ -187,8 +187,7 @@ impl Worker {
         let Some((generation, luns)) = self.controller.luns_after(self.attached.generation) else {
             return;
         };
-        let depth = self.controller.config.depth;
-        self.attached.update(generation, luns, depth, self.channel.doorbell());
+        self.attached.update(generation, luns, self.channel.doorbell());
         // Requests on disks that are gone came back with their queues.
         while let Some((number, completed)) = self.attached.left_over() {
             self.complete(number, completed);

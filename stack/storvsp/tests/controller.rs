@@ -11,6 +11,7 @@ use storvsp::backend::memory::MemoryDisk;
 use storvsp::block::{Completed, Disk, DiskInfo, IoError, Queue, Request};
 use storvsp::controller::{Class, Config, LunError, NoSpace};
 use storvsp::lun::Lun;
+use vmbus::memory::GuestMemory;
 use vmbusdef::guid::class;
 use vmbusdef::storage::{Operation, SrbStatus, Status};
 use vmm_sys_util::eventfd::EventFd;
@@ -63,7 +64,12 @@ impl Disk for Slow {
         }
     }
 
-    fn open_queue(&self, _depth: u32, wake: &EventFd) -> io::Result<Box<dyn Queue>> {
+    fn open_queue(
+        &self,
+        _depth: u32,
+        _memory: &GuestMemory,
+        wake: &EventFd,
+    ) -> io::Result<Box<dyn Queue>> {
         *self.wake.lock().unwrap() = Some(wake.try_clone()?);
         Ok(Box::new(SlowQueue {
             requests: self.requests.lock().unwrap().clone(),

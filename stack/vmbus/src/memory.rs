@@ -41,6 +41,8 @@ struct Region {
 
 struct Map {
     regions: Vec<Region>,
+    /// See [`GuestMemory::is_resident`].
+    is_resident: bool,
     /// Keeps the regions mapped.
     _memory: GuestMemoryMmap,
 }
@@ -62,7 +64,23 @@ impl GuestMemory {
             Some(Region { gpa: region.start_addr().0, size: region.len(), host })
         };
         let regions = memory.iter().filter_map(region).collect();
-        Self(Arc::new(Map { regions, _memory: memory.clone() }))
+        let is_resident = memory.iter().all(|region| region.is_hugetlbfs() == Some(true));
+        Self(Arc::new(Map { regions, is_resident, _memory: memory.clone() }))
+    }
+
+    /// Whether all of it is the guest's for good, from the pool of huge pages: there is nothing that the system could move
+    /// or take back.
+    pub fn is_resident(&self) -> bool {
+        self.0.is_resident
+    }
+
+    /// Where its regions are, for system calls.
+    pub fn regions(&self) -> impl Iterator<Item = iovec> {
+        let run = |region: &Region| iovec {
+            iov_base: region.host.as_ptr().cast(),
+            iov_len: region.size as usize,
+        };
+        self.0.regions.iter().map(run)
     }
 
     /// The host's address of `length` bytes at `gpa`, if they are RAM of one region.

@@ -82,7 +82,8 @@ pub struct Cli {
     #[arg(long, value_name = "PATH", value_parser = socket_path)]
     pub control: Option<PathBuf>,
 
-    /// Take the guest's memory from the system's pool of 2 MiB pages
+    /// Take the guest's memory from the system's pool of 2 MiB pages, whole at the start; the disks' rings know it then
+    /// beforehand
     #[arg(long)]
     pub hugepages: bool,
 

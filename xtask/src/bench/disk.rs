@@ -130,11 +130,11 @@ pub fn copies(console: &str) -> Option<(u64, u64)> {
     Some((value("copies=")?, value("commands=")?))
 }
 
-/// The table.
-pub fn table(lines: &[DiskLine], copies: Option<(u64, u64)>) -> String {
+/// The table under `title`.
+pub fn table(title: &str, lines: &[DiskLine], copies: Option<(u64, u64)>) -> String {
     let mut text = format!(
         "{:42}{:>13}{:>9}{:>9}{:>8}{:>9}{:>8}  |{:>9}{:>9}{:>9}{:>9}\n",
-        "a child's disk, on a RAM disk of the parent",
+        title,
         "bare machine",
         "Zemin",
         "goal",
@@ -192,7 +192,7 @@ mod tests {
         let lines = compare(&child, &child);
         let line = lines.iter().find(|line| line.name == "disk_read_qd32").expect("a line");
         assert_eq!(line.exits, Some(4.0));
-        let text = table(&lines, Some((0, 7)));
+        let text = table("a disk", &lines, Some((0, 7)));
         assert!(text.contains("50000") && text.contains("0 of 7"), "{text}");
     }
 

@@ -123,11 +123,17 @@ fn disk(
     Ok((metal, parent))
 }
 
-/// A RAM disk of 256 MiB is the child's disk, past the page cache.
+/// Word of the parent's command line that [`disk_script`] looks for.
+pub const HUGE: &str = "children_in_huge_pages";
+
+/// A RAM disk of 256 MiB is the child's disk, past the page cache. With the word [`HUGE`] on the command line, the child's
+/// memory is in huge pages.
 fn disk_script() -> String {
+    let pages = LINUX_MIB / 2;
     format!(
         "insmod /children/brd.ko rd_nr=1 rd_size=262144\n\
-         stopwatch disk {LINUX_MIB} vmwp --memory {LINUX_MIB}M --on-reset exit --log error,storvsp=info \
+         grep -qw {HUGE} /proc/cmdline && echo {pages} > /proc/sys/vm/nr_hugepages && HUGE=--hugepages\n\
+         stopwatch disk {LINUX_MIB} vmwp $HUGE --memory {LINUX_MIB}M --on-reset exit --log error,storvsp=info \
          --disk /dev/ram0,format=raw --kernel /children/vmlinuz --initrd /children/disk.cpio \
          --cmdline 'console=ttyS0 quiet panic=-1 disk=sda' < /dev/null\necho bench-all"
     )

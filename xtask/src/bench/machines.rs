@@ -8,7 +8,7 @@ use harness::{Artefacts, Machine, Nic, Parent};
 
 use super::disk;
 use super::figures::Figures;
-use super::guests::{Guests, LINUX_MIB};
+use super::guests::{Guests, HUGE, LINUX_MIB};
 use crate::context::Context;
 use crate::step::Step;
 
@@ -72,11 +72,18 @@ pub fn disk_metal(context: &Context, guests: &Guests) -> Result<Figures> {
     run(context, "bench-disk-metal", "measuring a RAM disk", linux, GUEST_END)
 }
 
-/// The same in a child, on a RAM disk of the parent; and how many of how many commands had their data copied.
-pub fn disk(context: &Context, guests: &Guests) -> Result<(Figures, Option<(u64, u64)>)> {
+/// The same in a child, on a RAM disk of the parent; and how many of how many commands had their data copied. `huge`: its
+/// memory is in huge pages.
+pub fn disk(
+    context: &Context,
+    guests: &Guests,
+    huge: bool,
+) -> Result<(Figures, Option<(u64, u64)>)> {
     let parent = machine("bench-disk").memory_mib(PARENT_MIB).initrd(&guests.disk_parent);
-    let parent = parent.parent_args("quiet nokaslr");
-    let console = console(context, "bench-disk", "measuring a child's disk", parent, PARENT_END)?;
+    let parent = parent.parent_args("quiet nokaslr").parent_args(if huge { HUGE } else { "" });
+    let what =
+        if huge { "measuring a child's disk, huge pages" } else { "measuring a child's disk" };
+    let console = console(context, "bench-disk", what, parent, PARENT_END)?;
     Ok((Figures::parse(&console)?, disk::copies(&console)))
 }
 

@@ -212,6 +212,11 @@ pub struct CreateArgs {
     #[arg(long, value_name = "SIZE", default_value = "512M")]
     pub memory: String,
 
+    /// Take it from the system's pool of 2 MiB pages (/proc/sys/vm/nr_hugepages), whole at the start; the disks are served
+    /// with less effort then
+    #[arg(long)]
+    pub hugepages: bool,
+
     /// Virtual processors
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub cpus: u32,

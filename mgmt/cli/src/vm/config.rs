@@ -53,6 +53,9 @@ pub struct Config {
     pub cpus: u32,
     /// Memory, as the worker takes it.
     pub memory: String,
+    /// Memory comes from the system's pool of huge pages.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hugepages: bool,
     /// Kernel.
     pub kernel: PathBuf,
     /// Initial RAM disk.
@@ -80,6 +83,7 @@ impl Config {
         Ok(Self {
             cpus: args.cpus,
             memory: args.memory.clone(),
+            hugepages: args.hugepages,
             kernel: file(&args.kernel)?,
             initrd: args.initrd.as_deref().map(file).transpose()?,
             cmdline: args.cmdline.clone(),
@@ -114,6 +118,9 @@ impl Config {
         }
         words.extend(["--cmdline".to_owned(), self.cmdline.clone()]);
         words.extend(["--memory".to_owned(), self.memory.clone()]);
+        if self.hugepages {
+            words.push("--hugepages".to_owned());
+        }
         words.extend(["--cpus".to_owned(), self.cpus.to_string()]);
         words.extend(self.disks.iter().flat_map(|disk| ["--disk".to_owned(), disk.clone()]));
         words

@@ -14,6 +14,7 @@ fn config() -> Config {
     Config {
         cpus: 2,
         memory: "1G".into(),
+        hugepages: true,
         kernel: "/boot/vmlinuz".into(),
         initrd: Some("/boot/initrd".into()),
         cmdline: "root=/dev/sda console=ttyS0".into(),

@@ -1,7 +1,7 @@
 //! A queue whose requests are done at once, by the thread that submits them.
 //!
 //! For files that are memory (on tmpfs, RAM disks): they have no device to wait for. io_uring would hand each request to
-//! a file of tmpfs to a thread of its own, because such a file cannot promise not to block.
+//! a file of tmpfs to a thread of its own, because such a file cannot promise not to block; RAM disks can.
 
 use super::blocking::{self, Scratch};
 use super::mapping::Mapping;
@@ -20,19 +20,31 @@ const RAM_DISK: u32 = 1;
 /// More files than a chain of differencing images has.
 const FILES_MAX: u16 = 64;
 
-/// Whether all files of a disk are memory.
-pub fn is_memory<M: Mapping>(mapping: &M) -> bool {
-    let mut files = (0..FILES_MAX).map_while(|number| mapping.file(number)).peekable();
-    files.peek().is_some() && files.all(|file| has_no_device(file.fd))
+/// What files are in the end, best first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Store {
+    /// RAM disks.
+    RamDisk,
+    /// Files in memory.
+    Memory,
+    /// Everything that has to be waited for.
+    Device,
+}
+
+/// The worst of what the files of a disk are.
+pub fn store_of<M: Mapping>(mapping: &M) -> Store {
+    let files = (0..FILES_MAX).map_while(|number| mapping.file(number));
+    files.map(|file| store_of_file(file.fd)).max().unwrap_or(Store::Device)
 }
 
 /// The file system of a device's file says nothing: all of them are on one that is memory.
-fn has_no_device(file: BorrowedFd<'_>) -> bool {
-    let Ok(facts) = fstat(file) else { return false };
+fn store_of_file(file: BorrowedFd<'_>) -> Store {
+    let Ok(facts) = fstat(file) else { return Store::Device };
+    let is_on_tmpfs = || fstatfs(file).is_ok_and(|facts| facts.f_type as u64 == TMPFS);
     match FileType::from_raw_mode(facts.st_mode) {
-        FileType::RegularFile => fstatfs(file).is_ok_and(|facts| facts.f_type as u64 == TMPFS),
-        FileType::BlockDevice => major(facts.st_rdev) == RAM_DISK,
-        _ => false,
+        FileType::RegularFile if is_on_tmpfs() => Store::Memory,
+        FileType::BlockDevice if major(facts.st_rdev) == RAM_DISK => Store::RamDisk,
+        _ => Store::Device,
     }
 }
 
@@ -78,11 +90,12 @@ mod tests {
 
     #[test]
     fn memory_is_what_a_file_is_in_not_where_its_name_is() {
-        let is_memory = |path: &str| has_no_device(File::open(path).unwrap().as_fd());
-        assert!(!is_memory("/dev/null"), "a name on tmpfs, and a device");
-        assert!(!is_memory("/proc/self/stat"));
+        let store_of = |path: &str| store_of_file(File::open(path).unwrap().as_fd());
+        assert_eq!(store_of("/dev/null"), Store::Device, "a name on tmpfs, and a device");
+        assert_eq!(store_of("/proc/self/stat"), Store::Device);
         if let Ok(file) = tempfile::tempfile_in("/dev/shm") {
-            assert_eq!(fstatfs(&file).unwrap().f_type as u64 == TMPFS, has_no_device(file.as_fd()));
+            let is_on_tmpfs = fstatfs(&file).unwrap().f_type as u64 == TMPFS;
+            assert_eq!(is_on_tmpfs, store_of_file(file.as_fd()) == Store::Memory);
         }
     }
 }

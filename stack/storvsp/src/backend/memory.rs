@@ -4,6 +4,7 @@ use crate::block::{Completed, Discard, Disk, DiskInfo, IoError, Operation, Queue
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use vmbus::memory::GuestMemory;
 use vmm_sys_util::eventfd::EventFd;
 
 /// Bytes in memory. Clones mean the same bytes.
@@ -42,7 +43,12 @@ impl Disk for MemoryDisk {
         }
     }
 
-    fn open_queue(&self, _depth: u32, _wake: &EventFd) -> io::Result<Box<dyn Queue>> {
+    fn open_queue(
+        &self,
+        _depth: u32,
+        _memory: &GuestMemory,
+        _wake: &EventFd,
+    ) -> io::Result<Box<dyn Queue>> {
         Ok(Box::new(MemoryQueue { disk: self.clone(), done: VecDeque::new() }))
     }
 }

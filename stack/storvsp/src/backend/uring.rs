@@ -1,11 +1,12 @@
 //! A queue on io_uring: reads, writes and flushes of one channel on one disk, started together by one system call.
 //!
-//! The guest's pages are named to the kernel as they are; nothing is copied, but for buffers that O_DIRECT does not take.
-//! What io_uring cannot do, or what has more to it than data, goes to a thread.
+//! The guest's pages are named to the kernel as they are, beforehand where they stay for good; nothing is copied, but for
+//! buffers that O_DIRECT does not take. What io_uring cannot do, or what has more to it than data, goes to a thread.
 #![expect(unsafe_code, reason = "a submission names memory by address")]
 
 use super::jobs::{self, Buffer, Guard, Piece};
 use super::mapping::{Extent, Mapping};
+use super::registered::Registered;
 use super::threads::ThreadQueue;
 use crate::block::{Completed, IoError, Operation, Queue, Request};
 use io_uring::squeue::Entry;
@@ -14,6 +15,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
+use vmbus::memory::GuestMemory;
 use vmm_sys_util::eventfd::EventFd;
 
 /// Piece number of a flush.
@@ -39,6 +41,8 @@ struct Slot<M: Mapping> {
 /// A queue with a ring of its own.
 pub struct UringQueue<M: Mapping> {
     ring: IoUring,
+    /// Guest memory that the ring knows; goes after the ring.
+    registered: Option<Registered>,
     mapping: Arc<M>,
     slots: Vec<Slot<M>>,
     free: Vec<u32>,
@@ -54,12 +58,17 @@ pub struct UringQueue<M: Mapping> {
 }
 
 impl<M: Mapping> UringQueue<M> {
-    /// Into `mapping`, for `depth` requests at a time.
+    /// Into `mapping`, for `depth` requests at a time with buffers in `memory`.
     ///
     /// # Errors
     ///
     /// The system has no io_uring, or not for us.
-    pub fn new(mapping: Arc<M>, depth: u32, wake: &EventFd) -> io::Result<Self> {
+    pub fn new(
+        mapping: Arc<M>,
+        depth: u32,
+        memory: &GuestMemory,
+        wake: &EventFd,
+    ) -> io::Result<Self> {
         let depth = depth.clamp(1, 4096);
         let build = |builder: &mut io_uring::Builder| builder.setup_clamp().build(depth);
         // Completions are taken when this thread enters the kernel anyway; Linux before 5.19 interrupts it.
@@ -68,6 +77,7 @@ impl<M: Mapping> UringQueue<M> {
         ring.submitter().register_eventfd(wake.as_raw_fd())?;
         let slot = |_| Slot { job: None, pieces: Vec::with_capacity(1) };
         Ok(Self {
+            registered: register(&ring, memory),
             ring,
             mapping,
             slots: (0..depth).map(slot).collect(),
@@ -116,9 +126,8 @@ impl<M: Mapping> UringQueue<M> {
         let Some(file) = self.mapping.file(piece.file) else {
             return self.came_back(index, number, -libc::EBADF);
         };
-        let entry =
-            transfer_entry(file.fd, &job.request, piece).user_data(user_data(index, number));
-        self.push(&entry);
+        let entry = transfer_entry(file.fd, &job.request, piece, self.registered.as_ref());
+        self.push(&entry.user_data(user_data(index, number)));
     }
 
     fn submit_flush(&mut self, index: u32) {
@@ -298,28 +307,61 @@ fn user_data(index: u32, piece: u32) -> u64 {
     u64::from(index) << 32 | u64::from(piece)
 }
 
+/// Lets the ring know the guest's memory, if that stays where it is.
+fn register(ring: &IoUring, memory: &GuestMemory) -> Option<Registered> {
+    let registered = memory.is_resident().then(|| Registered::new(ring, memory))?;
+    registered.inspect_err(|error| tracing::info!(%error, "guest memory is not registered")).ok()
+}
+
 /// What the kernel is to do for a piece.
-fn transfer_entry(fd: BorrowedFd<'_>, request: &Request, piece: &mut Piece) -> Entry {
+fn transfer_entry(
+    fd: BorrowedFd<'_>,
+    request: &Request,
+    piece: &mut Piece,
+    registered: Option<&Registered>,
+) -> Entry {
     let (fd, offset) = (types::Fd(fd.as_raw_fd()), piece.offset);
     let is_read = matches!(request.operation, Operation::Read);
-    match (piece.buffer(request), is_read) {
-        (Buffer::Runs([run]), true) => {
+    let run;
+    let (runs, buffer) = match piece.buffer(request) {
+        Buffer::Runs(runs) => (runs, registered.and_then(|registered| registered.find(runs))),
+        Buffer::Run(copy) => {
+            run = [copy];
+            (run.as_slice(), None)
+        }
+    };
+    match (runs, buffer, is_read) {
+        (&[run], None, true) => {
             opcode::Read::new(fd, run.iov_base.cast(), run.iov_len as u32).offset(offset).build()
         }
-        (Buffer::Runs([run]), false) => {
+        (&[run], None, false) => {
             opcode::Write::new(fd, run.iov_base.cast(), run.iov_len as u32).offset(offset).build()
         }
-        (Buffer::Runs(runs), true) => {
+        (&[run], Some(buffer), true) => {
+            opcode::ReadFixed::new(fd, run.iov_base.cast(), run.iov_len as u32, buffer)
+                .offset(offset)
+                .build()
+        }
+        (&[run], Some(buffer), false) => {
+            opcode::WriteFixed::new(fd, run.iov_base.cast(), run.iov_len as u32, buffer)
+                .offset(offset)
+                .build()
+        }
+        (runs, None, true) => {
             opcode::Readv::new(fd, runs.as_ptr(), runs.len() as u32).offset(offset).build()
         }
-        (Buffer::Runs(runs), false) => {
+        (runs, None, false) => {
             opcode::Writev::new(fd, runs.as_ptr(), runs.len() as u32).offset(offset).build()
         }
-        (Buffer::Run(run), true) => {
-            opcode::Read::new(fd, run.iov_base.cast(), run.iov_len as u32).offset(offset).build()
+        (runs, Some(buffer), true) => {
+            opcode::ReadvFixed::new(fd, runs.as_ptr(), runs.len() as u32, buffer)
+                .offset(offset)
+                .build()
         }
-        (Buffer::Run(run), false) => {
-            opcode::Write::new(fd, run.iov_base.cast(), run.iov_len as u32).offset(offset).build()
+        (runs, Some(buffer), false) => {
+            opcode::WritevFixed::new(fd, runs.as_ptr(), runs.len() as u32, buffer)
+                .offset(offset)
+                .build()
         }
     }
 }

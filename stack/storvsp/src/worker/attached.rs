@@ -4,6 +4,7 @@ use crate::block::{Completed, DiskInfo, Queue, Request};
 use crate::controller::Luns;
 use crate::lun::Lun;
 use std::sync::Arc;
+use vmbus::memory::GuestMemory;
 use vmm_sys_util::eventfd::EventFd;
 
 /// A LUN in use.
@@ -16,9 +17,9 @@ pub(super) struct AttachedLun {
 }
 
 impl AttachedLun {
-    fn open(lun: Lun, depth: u32, wake: &EventFd) -> Self {
+    fn open(lun: Lun, depth: u32, memory: &GuestMemory, wake: &EventFd) -> Self {
         let queue = lun.medium.as_ref().and_then(|disk| {
-            disk.open_queue(depth, wake)
+            disk.open_queue(depth, memory, wake)
                 .inspect_err(|error| tracing::error!(%error, "cannot open a disk"))
                 .ok()
         });
@@ -58,8 +59,10 @@ impl AttachedLun {
 }
 
 /// All of them, by number.
-#[derive(Default)]
 pub(super) struct Attached {
+    /// Requests that a queue has room for, and where their buffers are.
+    depth: u32,
+    memory: GuestMemory,
     /// Of the controller's LUNs.
     pub(super) generation: u64,
     luns: Vec<(u8, AttachedLun)>,
@@ -69,6 +72,12 @@ pub(super) struct Attached {
 }
 
 impl Attached {
+    /// None yet.
+    pub(super) fn new(memory: &GuestMemory, depth: u32) -> Self {
+        let memory = memory.clone();
+        Self { depth, memory, generation: 0, luns: Vec::new(), left_over: Vec::new(), next: 0 }
+    }
+
     pub(super) fn get_mut(&mut self, number: u8) -> Option<&mut AttachedLun> {
         self.luns.iter_mut().find(|(other, _)| *other == number).map(|(_, lun)| lun)
     }
@@ -78,7 +87,7 @@ impl Attached {
     }
 
     /// Takes over `luns`, keeping the queues of disks that stay.
-    pub(super) fn update(&mut self, generation: u64, luns: Luns, depth: u32, wake: &EventFd) {
+    pub(super) fn update(&mut self, generation: u64, luns: Luns, wake: &EventFd) {
         self.generation = generation;
         let mut old = std::mem::take(&mut self.luns);
         for (number, lun) in luns {
@@ -92,7 +101,7 @@ impl Attached {
                     attached.lun = lun;
                     attached
                 }
-                None => AttachedLun::open(lun, depth, wake),
+                None => AttachedLun::open(lun, self.depth, &self.memory, wake),
             };
             self.luns.push((number, attached));
         }

@@ -81,7 +81,8 @@ fn region(gpa: u64, size: u64, huge: bool) -> Result<GuestRegionMmap, RamError> 
     let pages = if huge { libc::MAP_HUGETLB | libc::MAP_HUGE_2MB } else { libc::MAP_NORESERVE };
     let access = libc::PROT_READ | libc::PROT_WRITE;
     let map = MmapRegion::build(None, size as usize, access, kind | pages);
-    let map = map.map_err(|source| RamError::Map { size, huge, source })?;
+    let mut map = map.map_err(|source| RamError::Map { size, huge, source })?;
+    map.set_hugetlbfs(huge);
     if !huge {
         prefer_large_pages(&map);
     }
