@@ -33,6 +33,7 @@ pub fn add(tests: &mut Tests) {
     add(true, "tools_see_what_they_see_on_hyper_v", look::tools);
     add(true, "guest_boots_from_an_ide_controller", look::ide);
     add(true, "disks_and_media_come_and_go", plug::come_and_go);
+    add(true, "memory_in_huge_pages_is_known_to_the_disks", verify::huge_pages);
     add(false, "random_io_verifies_on_all_formats", verify::short);
     add(false, "random_io_verifies_at_all_queue_depths", verify::long);
     add(false, "full_store_fails_the_write_and_nothing_else", errors::full);

@@ -27,7 +27,7 @@ pub struct Child<'a> {
 /// Ends what an earlier test may have left.
 pub fn tidy_up(parent: &mut Running) -> Result<()> {
     let command = "for f in /var/lib/zemin/vms/*.toml; do [ -e \"$f\" ] || continue; n=$(basename $f .toml); zm vm stop $n; zm vm delete $n; done; \
-        killall zm; umount /small; rm -rf /store/t /tmp/*.in /tmp/*.out; mkdir -p /store/t; true";
+        killall zm; umount /small; echo 0 > /proc/sys/vm/nr_hugepages; rm -rf /store/t /tmp/*.in /tmp/*.out; mkdir -p /store/t; true";
     parent.shell(command)?.success()?;
     Ok(())
 }

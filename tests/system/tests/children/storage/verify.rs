@@ -37,6 +37,35 @@ pub fn long(parent: &mut Running) -> Result<()> {
     verify(parent, &[(1, "16m"), (4, "64m"), (32, "64m"), (128, "64m"), (256, "64m")])
 }
 
+/// The first two kinds of disks under a child whose memory the disks' rings know beforehand.
+pub fn huge_pages(parent: &mut Running) -> Result<()> {
+    // Pages of 2 MiB: the child's 512 MiB.
+    parent.shell("echo 256 > /proc/sys/vm/nr_hugepages")?.success()?;
+    let child = &mut Child::boot(parent, "--hugepages")?;
+    let disks = DISKS.first().map(|set| set.iter().take(2)).into_iter().flatten();
+    let mut jobs = String::new();
+    for (file, how) in disks.clone() {
+        child.parent.shell(&format!("cd /store/t; zm disk create {file} {how}"))?.success()?;
+        let name = child.add_disk(&format!("/store/t/{file}"))?;
+        jobs += &format!(" --name={name} --filename=/dev/{name} --bssplit={SIZES}");
+    }
+    run(child, 8, "8m", &jobs)?;
+    let rings = "grep -h '^UserBufs:' /proc/$(pidof vmwp)/fdinfo/*";
+    let rings = child.parent.shell(rings)?.success()?;
+    let known = rings.lines().filter(|line| !line.trim_end().ends_with("\t0")).count();
+    // The root's, and one of each of these; more if there are several channels.
+    ensure!(known >= 3, "rings that know the memory: {known}\n{rings}");
+    child.cut_power()?;
+    for (file, _) in disks {
+        let check = format!("cd /store/t; zm disk check {file}");
+        child.parent.shell_within(&check, LIMIT)?.success()?;
+    }
+    let free = child.parent.shell("grep HugePages_Free /proc/meminfo")?.success()?;
+    ensure!(free.split_whitespace().nth(1) == Some("256"), "not all came back: {free}");
+    child.parent.shell("echo 0 > /proc/sys/vm/nr_hugepages")?.success()?;
+    Ok(())
+}
+
 /// Fills each set of disks with `amount` bytes at a time at each depth.
 fn verify(parent: &mut Running, depths: &[(u32, &str)]) -> Result<()> {
     parent.shell(
