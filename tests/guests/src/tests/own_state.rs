@@ -150,7 +150,8 @@ fn work(seed: u64, rounds: u64) -> [u64; KINDS] {
 /// Lets time pass: computing, or halted.
 fn wait(rng: &mut Rng) {
     if rng.one_in(4) {
-        apic::start_timer(0x52, apic::ticks(rng.below(2_000)));
+        // Not 0, which would stop the timer.
+        apic::start_timer(0x52, apic::ticks(1 + rng.below(2_000)));
         cpu::sti_hlt();
         cpu::cli();
         return;
