@@ -51,7 +51,8 @@ fn break_it(machine: Machine) -> Result<Broken> {
     debugged.gdb.resume()?;
     // A parent that waits for a command leaves its processors idle, in the hypervisor.
     debugged.machine.shell("true")?;
-    let (before, rip) = wait_until("processor that idles in the hypervisor", LIMIT, || {
+    // All of them, so that whichever meets the instruction first is known to have stood before it.
+    let (before, rip) = wait_until("processors that idle in the hypervisor", LIMIT, || {
         if idle_at(&registers(&debugged.machine)?, &image).is_none() {
             return Ok(None);
         }
@@ -67,10 +68,11 @@ fn break_it(machine: Machine) -> Result<Broken> {
     Ok(Broken { machine: debugged.release()?, rip, before })
 }
 
-/// Where a processor stands halted inside the hypervisor.
+/// Where all processors stand halted inside the hypervisor.
 fn idle_at(cpus: &[Registers], image: &Image) -> Option<u64> {
-    let halted = cpus.iter().filter(|cpu| cpu.get("HLT") == Some(&1));
-    halted.filter_map(|cpu| cpu.get("RIP").copied()).find(|rip| image.text.contains(rip))
+    let rip = *cpus.first()?.get("RIP")?;
+    let idles = |cpu: &Registers| cpu.get("HLT") == Some(&1) && cpu.get("RIP") == Some(&rip);
+    (image.text.contains(&rip) && cpus.iter().all(idles)).then_some(rip)
 }
 
 fn registers(machine: &Running) -> Result<Vec<Registers>> {
