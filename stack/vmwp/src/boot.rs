@@ -9,12 +9,14 @@
 //! GDT 0x500, PVH start info 0x6000, zero page 0x7000, page tables 0x9000–0xEFFF, command line 0x20000.
 
 mod bzimage;
+mod from_disk;
 mod pvh;
 mod registers;
 mod reset_vector;
 mod source;
 mod tables;
 
+pub use from_disk::BootDisk;
 pub use registers::{application_processor, boot_processor};
 pub use source::BootSource;
 
@@ -57,6 +59,14 @@ pub enum BootError {
         file: String,
         /// Why.
         source: std::io::Error,
+    },
+    /// The VM's disk has no kernel to start.
+    #[error("cannot boot from {disk}; --kernel names another kernel")]
+    Disk {
+        /// Which.
+        disk: String,
+        /// Why not.
+        source: boot_disk::Error,
     },
     /// The loader refused the kernel.
     #[error("cannot load {file}: {reason}")]

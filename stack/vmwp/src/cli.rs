@@ -24,15 +24,17 @@ The guest's command line must name its console: console=ttyS0.";
 #[derive(Clone, Debug, Parser)]
 #[command(version, after_help = AFTER_HELP)]
 pub struct Cli {
-    /// Linux kernel to start: a bzImage with a 64-bit entry, or an ELF file with a PVH entry
+    /// Linux kernel to start: a bzImage with a 64-bit entry, or an ELF file with a PVH entry. Without it the first disk (of
+    /// --ide-disk, else of --disk) is looked at, at each start: /vmlinuz or /boot/vmlinuz of its system, else the newest
+    /// kernel in /boot, with its initrd, from an ext4 file system on the whole disk or in a partition (GPT)
     #[arg(long, value_name = "FILE")]
-    pub kernel: PathBuf,
+    pub kernel: Option<PathBuf>,
 
     /// Initial RAM disk
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "kernel")]
     pub initrd: Option<PathBuf>,
 
-    /// The kernel's command line
+    /// The kernel's command line. Where it names no root= and the kernel comes from the disk, the disk's system is the root
     #[arg(long, value_name = "STRING", default_value = "console=ttyS0")]
     pub cmdline: String,
 

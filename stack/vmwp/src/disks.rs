@@ -1,9 +1,12 @@
 //! Disks in image files.
 
+use crate::boot::BootDisk;
 use crate::cli::DiskOption;
 use anyhow::Context;
+use boot_disk::ReadAt;
 use disk::OpenOptions;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use storvsp::backend::{FileDisk, ImageDisk};
@@ -14,12 +17,38 @@ use storvsp::lun::Lun;
 pub struct OpenDisk {
     disk: Arc<FileDisk<ImageDisk>>,
     id: [u8; 16],
+    name: String,
 }
 
 impl OpenDisk {
     /// As a controller takes it.
     pub fn lun(&self) -> Lun {
         Lun::disk(self.disk.clone(), self.id)
+    }
+}
+
+impl OpenDisk {
+    /// For whoever looks for a kernel on it.
+    pub fn to_boot_from(&self) -> BootDisk {
+        let reader = Reader(Arc::clone(self.disk.mapping()));
+        BootDisk { disk: Arc::new(reader), name: self.name.clone() }
+    }
+}
+
+/// The disk as the guest sees it.
+struct Reader(Arc<ImageDisk>);
+
+impl ReadAt for Reader {
+    fn size(&self) -> u64 {
+        self.0.image().size()
+    }
+
+    fn sector(&self) -> u32 {
+        self.0.image().sectors().logical
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.0.image().read_at(offset, buffer).map_err(io::Error::other)
     }
 }
 
@@ -38,7 +67,8 @@ pub fn open(option: &DiskOption) -> anyhow::Result<OpenDisk> {
     let image = ImageDisk::open(path, &how, !option.cached)
         .with_context(|| format!("cannot use {} as a disk", path.display()))?;
     let id = image.image().identity().unwrap_or_else(|| id_of(path));
-    Ok(OpenDisk { disk: Arc::new(FileDisk::new(image)), id })
+    let name = path.display().to_string();
+    Ok(OpenDisk { disk: Arc::new(FileDisk::new(image)), id, name })
 }
 
 /// A raw disk has no identifier of its own: its name makes one that stays.

@@ -10,6 +10,7 @@
 
 mod place;
 
+use crate::boot::BootDisk;
 use crate::cli::{Cli, DiskOption, OnNoSpace};
 use crate::disks::{self, OpenDisk};
 use anyhow::{Context, bail};
@@ -123,6 +124,18 @@ impl Storage {
             storage.attach_dvd(Slot::default(), path)?;
         }
         Ok(storage)
+    }
+
+    /// The disk that a VM boots from which was given no kernel: the first of the IDE controllers, else of the SCSI
+    /// controllers.
+    pub fn boot_disk(&self) -> Option<BootDisk> {
+        let state = self.lock();
+        let scsi = state.scsi.values().flat_map(|scsi| scsi.units.values());
+        let scsi = scsi.filter_map(|unit| match unit {
+            Unit::Disk { disk, .. } => Some(disk),
+            Unit::Dvd { .. } => None,
+        });
+        state.ide.iter().chain(scsi).next().map(OpenDisk::to_boot_from)
     }
 
     /// Gives a VM of `cpus` VPs, which has not started yet, its controllers.

@@ -9,6 +9,7 @@ use crate::signals;
 use crate::storage::Storage;
 use crate::vm::{Share, Vm, VmConfig};
 use anyhow::Context;
+use std::path::PathBuf;
 use std::sync::Arc;
 use vid::mshv::Hypervisor;
 use vid::{Partition, PartitionConfig, VidResult};
@@ -29,16 +30,27 @@ pub type NewPartition<'a> = dyn Fn() -> VidResult<Arc<dyn Partition>> + 'a;
 
 /// Everything, by the command line; the exit status.
 pub fn run(cli: &Cli) -> anyhow::Result<i32> {
-    let mut source = BootSource::open(&cli.kernel, cli.initrd.as_deref(), &cli.cmdline)?;
+    let open = |kernel: &PathBuf| BootSource::open(kernel, cli.initrd.as_deref(), &cli.cmdline);
+    let files = cli.kernel.as_ref().map(open).transpose()?;
     let hypervisor = Hypervisor::open().context("is the parent's kernel running on Zemin?")?;
     let partition = PartitionConfig { x2apic: !cli.no_x2apic, ..PartitionConfig::default() };
     let new_partition = || hypervisor.create_partition(&partition);
     let control = Arc::new(Control::default());
     signals::listen(Arc::clone(&control)).context("cannot listen for signals")?;
     let storage = Arc::new(Storage::open(cli)?);
+    let mut source = match files {
+        Some(source) => source,
+        None => of_disk(cli, &storage)?,
+    };
     let console = Console::open(&cli.console, &control)?;
     cli.control.as_deref().map(|path| remote::listen(path, &storage)).transpose()?;
     run_vms(cli, &new_partition, &mut source, &storage, &console, &control)
+}
+
+/// Where no kernel was named, the first disk has one.
+fn of_disk(cli: &Cli, storage: &Storage) -> anyhow::Result<BootSource> {
+    let disk = storage.boot_disk().context("a VM without a disk needs a --kernel")?;
+    Ok(BootSource::of_disk(disk, &cli.cmdline)?)
 }
 
 /// Runs VMs until one ends for good.

@@ -89,6 +89,17 @@ impl Gdb {
         Ok(())
     }
 
+    /// Sets the stack pointer of the processor that stopped.
+    pub fn set_stack(&mut self, address: u64) -> Result<()> {
+        /// RSP's number in GDB's description of the processor.
+        const RSP: u8 = 7;
+        let digits: String =
+            address.to_le_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let answer = self.ask(&format!("P{RSP:x}={digits}"))?;
+        ensure!(answer == "OK", "setting the stack pointer: {answer}");
+        Ok(())
+    }
+
     /// Reads the machine's memory at a physical address.
     pub fn read(&mut self, address: u64, count: usize) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();

@@ -25,6 +25,7 @@ pub fn tests() -> Tests {
             report(lps)
         });
     }
+    tests.add("a_stack_that_runs_over_is_told", overrun);
     tests.add("machine_resets_after_the_report", resets);
     tests.add("noreboot_halts_all_processors_and_leaves_a_record", leaves_a_record);
     tests
@@ -47,25 +48,31 @@ fn machine(lps: u32) -> Result<Machine> {
 
 fn break_it(machine: Machine) -> Result<Broken> {
     let image = Image::load()?;
+    let (mut debugged, before, rip) = stopped_idle(machine, &image)?;
+    debugged.gdb.write(image.physical_address(rip), &UNDEFINED)?;
+    Ok(Broken { machine: debugged.release()?, rip, before })
+}
+
+/// A machine that stands still while all its processors idle in the hypervisor; their registers, and where they idle.
+fn stopped_idle(machine: Machine, image: &Image) -> Result<(Debugged, Vec<Registers>, u64)> {
     let mut debugged = Debugged::boot(machine)?;
     debugged.gdb.resume()?;
     // A parent that waits for a command leaves its processors idle, in the hypervisor.
     debugged.machine.shell("true")?;
     // All of them, so that whichever meets the instruction first is known to have stood before it.
     let (before, rip) = wait_until("processors that idle in the hypervisor", LIMIT, || {
-        if idle_at(&registers(&debugged.machine)?, &image).is_none() {
+        if idle_at(&registers(&debugged.machine)?, image).is_none() {
             return Ok(None);
         }
         debugged.stop()?;
         let registers = registers(&debugged.machine)?;
-        let found = idle_at(&registers, &image);
+        let found = idle_at(&registers, image);
         if found.is_none() {
             debugged.gdb.resume()?;
         }
         Ok(found.map(|rip| (registers, rip)))
     })?;
-    debugged.gdb.write(image.physical_address(rip), &UNDEFINED)?;
-    Ok(Broken { machine: debugged.release()?, rip, before })
+    Ok((debugged, before, rip))
 }
 
 /// Where all processors stand halted inside the hypervisor.
@@ -121,6 +128,25 @@ fn report(lps: u32) -> Result<()> {
     let text = Image::load()?.text;
     ensure!(addresses.first() == Some(&broken.rip) && addresses.len() > 1, "{trace}");
     ensure!(addresses.iter().all(|address| text.contains(address)), "{trace}");
+    Ok(())
+}
+
+/// The first LP's stack lies in the image: below it is a page that is not mapped, and not somebody's data.
+fn overrun() -> Result<()> {
+    /// #DF: there is no stack to report a page fault on.
+    const DOUBLE_FAULT: &str = "exception 8 ";
+    /// A stack's size; the idle loop uses less than a page of it.
+    const STACK: u64 = 16 << 10;
+    let (mut debugged, before, _) = stopped_idle(machine(1)?, &Image::load()?)?;
+    let stack = before.first().and_then(|cpu| cpu.get("RSP")).context("a stack")?;
+    // So deep in it that there is nothing left.
+    debugged.gdb.set_stack(stack - STACK)?;
+    let mut machine = debugged.release()?;
+    let exit = machine.wait_exit(LIMIT)?;
+    let console = machine.console();
+    ensure!(exit.is_crash(), "{exit:?}\n{console}");
+    let (_, report) = console.split_once("CRASH: ").context("a report")?;
+    ensure!(report.starts_with(DOUBLE_FAULT), "{report}");
     Ok(())
 }
 

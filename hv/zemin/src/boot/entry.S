@@ -214,6 +214,8 @@ boot_pdpt: .skip 4096
 boot_image_pdpt: .skip 4096
 boot_pd: .skip 4 * 4096
 boot_tables_end:
+.global boot_guard
+boot_guard: .skip 4096              # not mapped in the hypervisor's own address space
 .global boot_stack_end
 boot_stack: .skip 16384
 boot_stack_end:

@@ -30,6 +30,7 @@ unsafe extern "C" {
     static text_end: u8;
     static rodata_end: u8;
     static image_end: u8;
+    static boot_guard: u8;
 }
 
 /// First byte and first byte after the image, physical.
@@ -56,6 +57,8 @@ pub fn build(direct: &Ranges) -> Option<()> {
         let (from, to) = (from as u64, to as u64);
         table.map(frames, from, from - IMAGE_OFFSET, to - from, flags, PageSize::Small).ok()?;
     }
+    // An overrun of the first LP's stack faults, as one of the others' does.
+    table.unmap(frames, &raw const boot_guard as u64, PAGE).ok()?;
     SPACE.set(table);
     Some(())
 }

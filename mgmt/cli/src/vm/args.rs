@@ -184,12 +184,13 @@ pub struct CreateArgs {
     /// Name: lower-case letters, digits and hyphens
     pub name: Name,
 
-    /// Linux kernel to start: a bzImage, or an ELF file with a PVH entry
+    /// Linux kernel to start: a bzImage, or an ELF file with a PVH entry. Without it, the one that the first disk's own system
+    /// would start, and its initrd; looked for at each start
     #[arg(long, value_name = "FILE")]
-    pub kernel: PathBuf,
+    pub kernel: Option<PathBuf>,
 
     /// Initial RAM disk
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "kernel")]
     pub initrd: Option<PathBuf>,
 
     /// The kernel's command line

@@ -56,8 +56,9 @@ pub struct Config {
     /// Memory comes from the system's pool of huge pages.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hugepages: bool,
-    /// Kernel.
-    pub kernel: PathBuf,
+    /// Kernel; without one it comes from the first disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<PathBuf>,
     /// Initial RAM disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initrd: Option<PathBuf>,
@@ -84,7 +85,7 @@ impl Config {
             cpus: args.cpus,
             memory: args.memory.clone(),
             hugepages: args.hugepages,
-            kernel: file(&args.kernel)?,
+            kernel: args.kernel.as_deref().map(file).transpose()?,
             initrd: args.initrd.as_deref().map(file).transpose()?,
             cmdline: args.cmdline.clone(),
             disks: args.disk.iter().map(|disk| disk_option(disk)).collect::<Result<_, _>>()?,
@@ -112,7 +113,9 @@ impl Config {
     pub fn arguments(&self, name: &Name) -> Vec<String> {
         let text = |path: &Path| path.display().to_string();
         let mut words = vec!["--name".to_owned(), name.to_string()];
-        words.extend(["--kernel".to_owned(), text(&self.kernel)]);
+        if let Some(kernel) = &self.kernel {
+            words.extend(["--kernel".to_owned(), text(kernel)]);
+        }
         if let Some(initrd) = &self.initrd {
             words.extend(["--initrd".to_owned(), text(initrd)]);
         }

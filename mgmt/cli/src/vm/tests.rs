@@ -15,7 +15,7 @@ fn config() -> Config {
         cpus: 2,
         memory: "1G".into(),
         hugepages: true,
-        kernel: "/boot/vmlinuz".into(),
+        kernel: Some("/boot/vmlinuz".into()),
         initrd: Some("/boot/initrd".into()),
         cmdline: "root=/dev/sda console=ttyS0".into(),
         disks: vec!["/d/a.vhdx".into(), "/d/b.iso,ro".into()],
@@ -48,6 +48,15 @@ fn a_definition_comes_back_from_its_file_as_it_was() {
     let error =
         Config::parse("cpus = 1\nmemory = \"1G\"\nkernel = \"/k\"\ncmdline = \"\"\ncolour = 1\n");
     assert!(error.unwrap_err().to_string().contains("colour"));
+}
+
+#[test]
+fn without_a_kernel_the_worker_looks_for_one() {
+    let own = Config { kernel: None, initrd: None, ..config() };
+    let text = own.text().unwrap();
+    assert!(!text.contains("kernel"), "{text}");
+    assert_eq!(Config::parse(&text).unwrap(), own);
+    assert!(own.arguments(&name("web")).join(" ").starts_with("--name web --cmdline"));
 }
 
 #[test]

@@ -1,5 +1,7 @@
-//! The files a VM starts from. They are opened once: a reset must not depend on what lies there by then.
+//! What a VM starts from. Files are opened once: a reset must not depend on what lies there by then. The VM's own disk is looked
+//! at anew at each start, as a machine's firmware does.
 
+use super::from_disk::{BootDisk, Taken, names_root};
 use super::{BootError, COMMAND_LINE, COMMAND_LINE_MAX, Entry, bzimage, pvh, reset_vector};
 use crate::acpi::AcpiTables;
 use crate::memory::layout::Range;
@@ -14,6 +16,10 @@ pub struct BootSource {
     pub(super) kernel: NamedFile,
     pub(super) initrd: Option<NamedFile>,
     pub(super) cmdline: String,
+    /// Where kernel and initrd come from at each start, if not from files.
+    disk: Option<BootDisk>,
+    /// They were just taken from there.
+    is_fresh: bool,
 }
 
 /// An open file and what to call it.
@@ -69,14 +75,34 @@ impl NamedFile {
 impl BootSource {
     /// Opens the files.
     pub fn open(kernel: &Path, initrd: Option<&Path>, cmdline: &str) -> Result<Self, BootError> {
-        if cmdline.bytes().any(|byte| byte == 0) {
-            return Err(BootError::CommandLineZero);
-        }
+        check(cmdline)?;
         Ok(Self {
             kernel: NamedFile::open(kernel)?,
             initrd: initrd.map(NamedFile::open).transpose()?,
             cmdline: cmdline.into(),
+            disk: None,
+            is_fresh: true,
         })
+    }
+
+    /// Takes kernel and initrd from the VM's own disk.
+    pub fn of_disk(disk: BootDisk, cmdline: &str) -> Result<Self, BootError> {
+        check(cmdline)?;
+        let Taken { kernel, initrd, root } = disk.take()?;
+        let root = root.filter(|_| !names_root(cmdline)).unwrap_or_default();
+        Ok(Self { kernel, initrd, cmdline: root + cmdline, disk: Some(disk), is_fresh: true })
+    }
+
+    /// Looks at the disk again: the guest may have another kernel by now.
+    fn refresh(&mut self) -> Result<(), BootError> {
+        if std::mem::take(&mut self.is_fresh) {
+            return Ok(());
+        }
+        if let Some(disk) = &self.disk {
+            let taken = disk.take()?;
+            (self.kernel, self.initrd) = (taken.kernel, taken.initrd);
+        }
+        Ok(())
     }
 
     /// Puts everything into memory.
@@ -86,6 +112,7 @@ impl BootSource {
         ram: &GuestRam,
         acpi: &AcpiTables,
     ) -> Result<Entry, BootError> {
+        self.refresh()?;
         let head = self.kernel.head(0x206)?;
         let memory = ram.memory();
         reset_vector::write(memory)?;
@@ -126,6 +153,13 @@ impl BootSource {
         initrd.copy_to(memory, range)?;
         Ok(Some(range))
     }
+}
+
+fn check(cmdline: &str) -> Result<(), BootError> {
+    if cmdline.bytes().any(|byte| byte == 0) {
+        return Err(BootError::CommandLineZero);
+    }
+    Ok(())
 }
 
 /// Memory that is not there, where we write ourselves.

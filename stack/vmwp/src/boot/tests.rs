@@ -207,3 +207,27 @@ fn an_initrd_is_placed_as_high_as_possible_behind_the_kernel() {
     assert_eq!(place_initrd(0x1001, 0x5001, 0x7000), Err(0x1000));
     assert_eq!(place_initrd(1, 0x9000, 0x7000), Err(0));
 }
+
+/// A disk with nothing but zeros on it.
+struct Zeros;
+
+impl boot_disk::ReadAt for Zeros {
+    fn size(&self) -> u64 {
+        MIB
+    }
+    fn sector(&self) -> u32 {
+        512
+    }
+    fn read_at(&self, _: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        buffer.fill(0);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_disk_without_a_kernel_is_named() {
+    let disk = BootDisk { disk: std::sync::Arc::new(Zeros), name: "/d/a.vhdx".into() };
+    let error = BootSource::of_disk(disk, "").err().unwrap();
+    assert!(error.to_string().starts_with("cannot boot from /d/a.vhdx"), "{error}");
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("ext4"));
+}

@@ -51,7 +51,7 @@ impl Worker {
         let sender = Mutex::new(sender);
         let shared = Arc::clone(&control);
         let thread = std::thread::spawn(move || {
-            let mut source = BootSource::open(&cli.kernel, None, &cli.cmdline)?;
+            let mut source = BootSource::open(cli.kernel.as_deref().unwrap(), None, &cli.cmdline)?;
             let console = Console::open(&cli.console, &shared)?;
             let new = || {
                 let partition = FakePartition::new();

@@ -12,12 +12,33 @@ const LIMIT: Duration = Duration::from_secs(900);
 
 /// Adds all of them.
 pub fn add(tests: &mut Tests) {
-    for cpus in [1, 2] {
+    for cpus in [1, 2, 4] {
         tests.add_if(
             cpus == 2,
             format!("debian::boots_from_a_vhdx_on_vmbus::{cpus}vp"),
-            move || on("children-debian", machine, |parent| boots(parent, cpus)),
+            move || on("children-debian", machine, |parent| boots(parent, cpus, From::Files)),
         );
+    }
+    tests.add("debian::kernel_of_its_own_disk_boots_it", || {
+        on("children-debian", machine, |parent| boots(parent, 1, From::Disk))
+    });
+}
+
+/// A guest's kernel and initrd: from files beside the disk, or those that the disk's own system would start.
+#[derive(Clone, Copy)]
+enum From {
+    Files,
+    Disk,
+}
+
+impl From {
+    fn options(self) -> &'static str {
+        match self {
+            Self::Files => {
+                "--kernel vmlinuz --initrd initrd.img --cmdline 'root=/dev/sda rw CMDLINE'"
+            }
+            Self::Disk => "--cmdline 'rw CMDLINE'",
+        }
     }
 }
 
@@ -28,14 +49,14 @@ fn machine() -> Result<harness::Machine> {
     Ok(parent(2, 3072)?.extra(["-drive", &drive, "-device", "virtio-blk-pci,drive=store"]))
 }
 
-fn boots(parent: &mut Running, cpus: u32) -> Result<()> {
+fn boots(parent: &mut Running, cpus: u32, from: From) -> Result<()> {
     parent
         .shell("mkdir -p /store; grep -q /store /proc/mounts || mount -t ext4 /dev/vda /store")?
         .success()?;
+    let words = "console=ttyS0 quiet systemd.show_status=0 panic=-1 zemin.report";
     let command = format!(
-        "cd /store; vmwp --kernel vmlinuz --initrd initrd.img --disk debian.vhdx --cpus {cpus} --memory 768M \
-         --cmdline 'console=ttyS0 root=/dev/sda rw quiet systemd.show_status=0 panic=-1 zemin.report' \
-         --on-reset exit --log warn < /dev/null"
+        "cd /store; vmwp --disk debian.vhdx --cpus {cpus} --memory 768M {} --on-reset exit --log warn < /dev/null",
+        from.options().replace("CMDLINE", words)
     );
     let text = parent.shell_within(&command, LIMIT)?.success()?;
     for line in [

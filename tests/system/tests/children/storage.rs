@@ -6,9 +6,11 @@
 
 mod child;
 mod errors;
+mod kexec;
 mod look;
 mod plug;
 mod power;
+mod stations;
 mod verify;
 
 use std::path::PathBuf;
@@ -33,6 +35,9 @@ pub fn add(tests: &mut Tests) {
     add(true, "tools_see_what_they_see_on_hyper_v", look::tools);
     add(true, "guest_boots_from_an_ide_controller", look::ide);
     add(true, "disks_and_media_come_and_go", plug::come_and_go);
+    add(true, "a_write_is_seen_on_its_way_and_computing_is_not", stations::seen);
+    add(true, "another_kernel_takes_over_the_disks", kexec::another_kernel);
+    add(false, "crash_kernel_finds_the_disks", kexec::crash_kernel);
     add(true, "memory_in_huge_pages_is_known_to_the_disks", verify::huge_pages);
     add(false, "random_io_verifies_on_all_formats", verify::short);
     add(false, "random_io_verifies_at_all_queue_depths", verify::long);

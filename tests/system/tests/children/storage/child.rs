@@ -4,16 +4,26 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use harness::Running;
+use system_tests::number;
 
 /// Until the guest's shell answers.
 const BOOT: Duration = Duration::from_secs(600);
 /// One command, unless its test says otherwise.
 pub const COMMAND: Duration = Duration::from_secs(300);
 
-/// What the shell is told first. What follows runs with the tools' root, in which the guest's own is `/root`.
+/// What the shell is told first. What follows runs with the tools' root, in which the guest's own is
+/// `/proc/1/root`.
 const PREPARE: &str = "stty -echo; PS1= PS2=; modprobe -a sr_mod isofs; mount -t tmpfs tmp /mnt";
 const ENTER: &str = "mkdir /mnt/t; mount -t ext4 -o ro $tools /mnt/t; for d in proc sys dev run; do mount --rbind /$d /mnt/t/$d; done; \
     mount -t tmpfs tmp /mnt/t/tmp; echo 0 > /proc/sys/kernel/printk";
+
+/// What may differ from child to child.
+pub struct Shape {
+    /// Memory, as `zm vm create` takes it.
+    pub memory: &'static str,
+    /// Added to the kernel's command line.
+    pub cmdline: &'static str,
+}
 
 /// A running child. Its files in the parent are `/tmp/NAME.in` and `/tmp/NAME.out`.
 pub struct Child<'a> {
@@ -43,10 +53,16 @@ impl<'a> Child<'a> {
 
     /// The same without the disk: options name it. The shell has only the guest's own programs.
     pub fn start(parent: &'a mut Running, options: &str) -> Result<Self> {
+        Self::start_as(parent, &Shape { memory: "512M", cmdline: "" }, options)
+    }
+
+    /// The same with another memory, and more words for its kernel.
+    pub fn start_as(parent: &'a mut Running, shape: &Shape, options: &str) -> Result<Self> {
         let name = "debian".to_owned();
+        let Shape { memory, cmdline } = shape;
         let create = format!(
-            "zm vm create {name} --kernel /store/vmlinuz --initrd /store/initrd.img --cpus 2 --memory 512M \
-             --cmdline 'console=ttyS0 root=/dev/sda rw quiet loglevel=1 panic=-1 init=/bin/sh' {options}"
+            "zm vm create {name} --kernel /store/vmlinuz --initrd /store/initrd.img --cpus 2 --memory {memory} \
+             --cmdline 'console=ttyS0 root=/dev/sda rw quiet loglevel=1 panic=-1 init=/bin/sh {cmdline}' {options}"
         );
         parent.shell(&create)?.success()?;
         let mut child = Self { parent, name, commands: 0, root: "" };
@@ -65,9 +81,27 @@ impl<'a> Child<'a> {
         );
         self.parent.shell(&script)?.success()?;
         self.wait_for("# $", BOOT).context("the guest's shell")?;
+        self.prepare()
+    }
+
+    /// Has the shell of a kernel that just started do without echo and prompts.
+    fn prepare(&mut self) -> Result<()> {
+        self.commands += 1;
+        let number = self.commands;
         self.type_in(PREPARE)?;
-        self.type_in("echo child-''ready")?;
-        self.wait_for("^child-ready", BOOT)
+        self.type_in(&format!("echo child-''ready-{number}"))?;
+        self.wait_for(&format!("^child-ready-{number}$"), BOOT)
+    }
+
+    /// The guest starts another kernel by `command`, whose shell is then as after [`Self::power_on`].
+    pub fn reboot_by(&mut self, command: &str) -> Result<()> {
+        // One prompt for each kernel so far, this one's among them: there are none once they are switched off.
+        let prompts = "# $";
+        let before = self.count(prompts)?;
+        self.begin(command)?;
+        self.root = "";
+        self.wait_for_more(prompts, before, BOOT).context("the next kernel's shell")?;
+        self.prepare()
     }
 
     /// Gives the shell the tools, from a disk that is added.
@@ -123,9 +157,21 @@ impl<'a> Child<'a> {
 
     /// Waits until a line of the console matches. Fails when the worker ends.
     pub fn wait_for(&mut self, pattern: &str, limit: Duration) -> Result<()> {
+        self.wait_for_more(pattern, 0, limit)
+    }
+
+    /// How many lines of the console match.
+    fn count(&mut self, pattern: &str) -> Result<u64> {
+        let name = &self.name;
+        let command = format!("tr -d '\\r' < /tmp/{name}.out | grep -c -e '{pattern}'; true");
+        number(self.parent, &command)
+    }
+
+    /// Waits until more than `count` lines of the console match. Fails when the worker ends.
+    fn wait_for_more(&mut self, pattern: &str, count: u64, limit: Duration) -> Result<()> {
         let name = &self.name;
         let script = format!(
-            "end=$(($(date +%s) + {})); until tr -d '\\r' < /tmp/{name}.out | grep -q -e '{pattern}'; do \
+            "end=$(($(date +%s) + {})); until [ $(tr -d '\\r' < /tmp/{name}.out | grep -c -e '{pattern}') -gt {count} ]; do \
              kill -0 $(cat /run/zemin/vms/{name}.lock) || exit 99; [ $(date +%s) -lt $end ] || exit 98; sleep 0.05; done",
             limit.as_secs()
         );
