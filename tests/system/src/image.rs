@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use anyhow::{Context as _, Result};
 use harness::Artefacts;
-use object::Endianness;
 use object::elf::{FileHeader64, PF_X, PT_LOAD};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
+use object::{Endianness, Object as _, ObjectSymbol as _};
 
 /// The hypervisor's image.
 #[derive(Clone, Debug)]
@@ -25,6 +25,15 @@ impl Image {
     /// Physical address of an address inside the image.
     pub fn physical_address(&self, address: u64) -> u64 {
         address - self.text.start + self.physical.start
+    }
+
+    /// Virtual address of a symbol.
+    pub fn symbol(&self, name: &str) -> Result<u64> {
+        let path = Artefacts::load()?.hypervisor.with_extension("debug");
+        let file = std::fs::read(&path).with_context(|| path.display().to_string())?;
+        let file = object::File::parse(file.as_slice())?;
+        let symbol = file.symbols().find(|symbol| symbol.name() == Ok(name));
+        Ok(symbol.with_context(|| format!("{name} is not in {}", path.display()))?.address())
     }
 
     /// Of the hypervisor that was built.
