@@ -148,6 +148,13 @@ pub fn init() {
     }
 }
 
+/// Has exceptions with this vector use the stack of whom they interrupt, on all processors.
+pub fn take_stack_away(vector: u8) {
+    let entry = IDT.get().cast::<[u64; 2]>().wrapping_add(usize::from(vector));
+    // SAFETY: inside the table, and any value of this field is a valid entry.
+    unsafe { (*entry)[0] &= !(7 << 32) };
+}
+
 /// Loads everything on the calling processor, which is number `index`.
 pub fn load(index: usize) {
     let cpu = &CPUS[index];

@@ -90,6 +90,8 @@ pub const BP: u8 = 3;
 pub const UD: u8 = 6;
 /// #NM, no coprocessor.
 pub const NM: u8 = 7;
+/// #DF, double fault.
+pub const DF: u8 = 8;
 /// #NP, segment not present.
 pub const NP: u8 = 11;
 /// #SS, stack.

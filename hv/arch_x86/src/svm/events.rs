@@ -94,6 +94,11 @@ impl Vcpu {
         self.vmcb.interrupt_state = self.vmcb.interrupt_state & !1 | u64::from(shadow);
     }
 
+    /// Whether the latest exit cut short the delivery of an event.
+    pub fn is_delivery_cut_short(&self) -> bool {
+        self.vmcb.exit_interrupt_info & event::VALID != 0
+    }
+
     /// The exception whose delivery the latest exit cut short.
     pub fn interrupted_exception(&self) -> Option<u8> {
         let info = self.vmcb.event_injection;

@@ -81,9 +81,7 @@ pub fn handle(
         }
         Exit::PerformanceCounter => super::inject(lp, state, Event::PROTECTION),
         Exit::Shutdown | Exit::InvalidState | Exit::TaskSwitch | Exit::Other(_) => {
-            lp.count(Counter::ExitShutdown);
-            let header = intercepts::header(vp, state, 0, AccessType::READ);
-            intercepts::raise(lp, vp, state, MessageType::UNRECOVERABLE_EXCEPTION, &header);
+            shut_down(lp, vp, state);
         }
         other => super::handle_rare(lp, vp, state, context, other),
     }
@@ -93,9 +91,18 @@ pub fn handle(
     }
 }
 
+/// The VP cannot go on: a triple fault, or what comes to the same.
+pub fn shut_down(lp: &Lp, vp: &Vp, state: &mut State) {
+    lp.count(Counter::ExitShutdown);
+    let header = intercepts::header(vp, state, 0, AccessType::READ);
+    intercepts::raise(lp, vp, state, MessageType::UNRECOVERABLE_EXCEPTION, &header);
+}
+
 /// Rings the doorbell that a write rings, if there is one and the instruction is understood. The VP runs on.
-fn rings_doorbell(lp: &Lp, vp: &Vp, state: &mut State, gpa: u64) -> bool {
-    if vp.partition.port_book.connections.lock().doorbells().is_empty() {
+fn rings_doorbell(lp: &Lp, vp: &Vp, state: &mut State, fault: NestedFault) -> bool {
+    if vp.partition.port_book.connections.lock().doorbells().is_empty()
+        || !mmio::is_by_instruction(state, fault)
+    {
         return false;
     }
     let Ok(access) = mmio::decode(vp.partition, &state.vcpu) else { return false };
@@ -103,7 +110,7 @@ fn rings_doorbell(lp: &Lp, vp: &Vp, state: &mut State, gpa: u64) -> bool {
     else {
         return false;
     };
-    let write = Write { gpa: Gpa(gpa), bytes: access.size, value };
+    let write = Write { gpa: Gpa(fault.gpa), bytes: access.size, value };
     let target =
         vp.partition.port_book.connections.lock().doorbells().find(write).map(|bell| bell.target);
     let Some(target) = target else { return false };
@@ -160,7 +167,7 @@ fn on_fault(
     let kind = match map.translate(&ChildFrames(vp.partition), Gpa(fault.gpa), access) {
         // Mapped meanwhile, or allowed more: what this LP remembers is older.
         Ok(_) => return state.flush_translations(),
-        Err(_) if access == Access::Write && rings_doorbell(lp, vp, state, fault.gpa) => return,
+        Err(_) if access == Access::Write && rings_doorbell(lp, vp, state, fault) => return,
         Err(fault) => fault.message(),
     };
     let (instruction_byte_count, instruction_bytes) = mmio::instruction(vp.partition, &state.vcpu);

@@ -26,7 +26,12 @@ pub fn handle(
     fault: NestedFault,
 ) {
     lp.count(Counter::ExitApicAccess);
-    match decode(vp.partition, &state.vcpu) {
+    let decoded = if is_by_instruction(state, fault) {
+        decode(vp.partition, &state.vcpu)
+    } else {
+        Err(NotUnderstood)
+    };
+    match decoded {
         Ok(access) => {
             state.settle_skipped_eoi();
             perform(lp, vp, state, (fault.gpa % PAGE) as u32, access);
@@ -38,6 +43,11 @@ pub fn handle(
             super::inject_protection(lp, vp, state);
         }
     }
+}
+
+/// Whether an instruction made the access, rather than the processor to deliver an event or to walk the guest's tables.
+pub fn is_by_instruction(state: &State, fault: NestedFault) -> bool {
+    !fault.table_walk && !state.vcpu.is_delivery_cut_short()
 }
 
 fn perform(lp: &'static Lp, vp: &'static Vp, state: &mut State, offset: u32, access: Access) {

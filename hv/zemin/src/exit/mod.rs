@@ -122,10 +122,7 @@ fn handle_rare(
                 Event::Exception { vector, error_code: with_code.then_some(error_code) },
             );
         }
-        Exit::Shutdown => {
-            lp.count(Counter::ExitShutdown);
-            on_triple_fault(vp, state);
-        }
+        Exit::Shutdown => on_triple_fault(lp, vp, state),
         other => {
             lp.count(Counter::ExitOther);
             log!(
@@ -150,10 +147,7 @@ pub fn inject(lp: &Lp, state: &mut State, event: Event) {
 /// processor makes of two (APM vol. 2, 8.2.9): a double fault, and after that the end.
 pub fn inject_protection(lp: &Lp, vp: &Vp, state: &mut State) {
     match state.vcpu.interrupted_exception() {
-        Some(8) => {
-            lp.count(Counter::ExitShutdown);
-            on_triple_fault(vp, state);
-        }
+        Some(8) => on_triple_fault(lp, vp, state),
         Some(0 | 10..=14) => inject(lp, state, Event::DOUBLE_FAULT),
         _ => inject(lp, state, Event::PROTECTION),
     }
@@ -213,8 +207,13 @@ fn set_xcr(vp: &Vp, state: &mut State, context: &LpContext) {
     }
 }
 
-/// A triple fault of the parent is how an operating system resets a machine without other means: do as it says.
-fn on_triple_fault(vp: &Vp, state: &mut State) {
+/// A triple fault of the parent is how an operating system resets a machine without other means: do as it says. Of a
+/// child's its parent hears.
+fn on_triple_fault(lp: &Lp, vp: &Vp, state: &mut State) {
+    if !vp.partition.is_root {
+        return child::shut_down(lp, vp, state);
+    }
+    lp.count(Counter::ExitShutdown);
     log!(
         Level::Warn,
         "partition {} VP {}: triple fault at {:#x}, cr2 {:#x}, cr3 {:#x}",

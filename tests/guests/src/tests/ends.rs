@@ -1,10 +1,10 @@
 //! Tests that are not in "all": the machine, or an emulator beneath it, does not survive them by design.
 
-use guests::apic::{requested, send_self};
+use guests::apic::{self, requested, send_self};
 use guests::cpu::{cli, cr8, set_cr8, sti};
 use guests::report::Checks;
-use guests::tables::this;
-use guests::{check, equal};
+use guests::tables::{self, this};
+use guests::{check, equal, trap};
 
 /// `triple-fault`: of the root partition it resets the machine.
 #[expect(unsafe_code, reason = "takes the interrupt table away")]
@@ -13,6 +13,19 @@ pub fn triple_fault(t: &Checks) {
     // SAFETY: this ends the machine.
     unsafe { core::arch::asm!("lidt [{}]", "ud2", in(reg) &nothing) };
     check!(t, false, "the machine goes on after a triple fault");
+}
+
+/// `apic-stack`: an exception finds its stack on the APIC's page, and so does every one that comes of that.
+#[expect(unsafe_code, reason = "takes the stack away")]
+pub fn apic_stack(t: &Checks) {
+    if apic::is_x2apic() {
+        return t.skip("the APIC has no page in x2APIC mode");
+    }
+    tables::take_stack_away(trap::DF);
+    // SAFETY: this ends the machine.
+    unsafe {
+        core::arch::asm!("mov rsp, {}", "ud2", in(reg) apic::PAGE + 0x800, options(noreturn))
+    };
 }
 
 /// `cr8`: task priority by CR8 while an interrupt waits. QEMU 10's emulation of AMD-V aborts at a write of CR8 that the

@@ -90,6 +90,7 @@ const TESTS: &[Test] = &[
     Test { by_default: false, ..test("sched", Need::Root, 1, sched::run) },
     Test { by_default: false, ..test("cr8", Need::Nothing, 1, ends::cr8_priority) },
     Test { by_default: false, ..test("triple-fault", Need::Nothing, 1, ends::triple_fault) },
+    Test { by_default: false, ..test("apic-stack", Need::Nothing, 1, ends::apic_stack) },
 ];
 
 /// What must still pass after a test whose name begins with this.

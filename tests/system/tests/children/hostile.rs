@@ -149,10 +149,10 @@ fn triple_fault(parent: &mut Running) -> Result<()> {
     parent
         .shell_within(&format!("{neighbour}; echo $PID > /tmp/neighbour.pid"), LIMIT)?
         .success()?;
-    for cpus in [1, 2] {
-        let command = worker("triple-fault", "", &format!("--cpus {cpus}"));
+    for (test, cpus) in [("triple-fault", 1), ("triple-fault", 2), ("apic-stack", 1)] {
+        let command = worker(test, "", &format!("--cpus {cpus}"));
         let output = parent.shell_within(&command, LIMIT)?;
-        ensure!(output.status == 3, "{output:?}");
+        ensure!(output.status == 3, "{test}: {output:?}");
     }
     let script = "n=$(grep -c '^S' /tmp/neighbour); until [ $(grep -c '^S' /tmp/neighbour) -gt $n ]; do kill -0 $(cat /tmp/neighbour.pid) || exit 1; sleep 0.1; done; \
                   kill $(cat /tmp/neighbour.pid)";
