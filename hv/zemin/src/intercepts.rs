@@ -6,7 +6,7 @@
 
 use crate::lp::{self, Lp, MAX_CHILD_VPS};
 use crate::mem::phys;
-use crate::vp::{INTERCEPT, State, Vp};
+use crate::vp::{INTERCEPT, Owned, State, Vp};
 use arch_x86::vcpu::{Event, Reg, Segment, SegmentName, SystemReg};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use hvdef::VpIndex;
@@ -250,7 +250,19 @@ fn register_page(state: &mut State) -> RegisterPage {
     page
 }
 
-/// Brings the register page up to date with a stopped VP whose registers were set by name.
+/// Stops a VP and takes its state, and with it what its parent wrote to the register page while the VP was suspended.
+///
+/// What is written there while the VP may run is nobody's register, and is overwritten when it stops.
+pub fn stop(vp: &Vp) -> Owned<'_> {
+    let is_pages_turn = vp.suspended() != 0;
+    let mut state = vp.stop();
+    if is_pages_turn {
+        load_register_page(vp, &mut state);
+    }
+    state
+}
+
+/// Brings the register page up to date with a stopped VP: its registers were set by name, or its parent suspended it.
 pub fn refresh_register_page(vp: &Vp, state: &mut State) {
     let address = vp.register_page.load(Ordering::Relaxed);
     if address != 0 {
@@ -258,11 +270,17 @@ pub fn refresh_register_page(vp: &Vp, state: &mut State) {
     }
 }
 
+/// Whether the parent says of the register page that it changed something there.
+fn is_written(address: u64) -> bool {
+    // Version, validity and dirty classes.
+    phys::read_word(address).is_some_and(|word| word >> 16 & 0xFF != 0 && word >> 32 != 0)
+}
+
 /// Takes over what the parent changed on the register page.
-pub fn load_register_page(vp: &Vp, state: &mut State) {
+fn load_register_page(vp: &Vp, state: &mut State) {
     let address = vp.register_page.load(Ordering::Relaxed);
     let mut page = RegisterPage::new_zeroed();
-    if address == 0 || !phys::read(address, page.as_mut_bytes()) || page.is_valid == 0 {
+    if address == 0 || !is_written(address) || !phys::read(address, page.as_mut_bytes()) {
         return;
     }
     if page.dirty.general() {

@@ -162,7 +162,8 @@ pub fn get(vp: &Vp, state: &mut State, name: N) -> Result<RegisterValue, HvStatu
     let value = match name {
         N::RIP => state.vcpu.rip(),
         N::RFLAGS => state.vcpu.rflags(),
-        N::CR8 => state.apic.cr8().into(),
+        // The APIC learns of the guest's own writes later.
+        N::CR8 | N::INTERMEDIATE_CR8 => state.vcpu.cr8().into(),
         N::XFEM => state.xcr0,
         N::IDTR => return Ok(table(state, TableName::Idtr)),
         N::GDTR => return Ok(table(state, TableName::Gdtr)),
@@ -171,7 +172,6 @@ pub fn get(vp: &Vp, state: &mut State, name: N) -> Result<RegisterValue, HvStatu
         }
         N::INITIAL_APIC_ID => vp.apic_id.into(),
         N::APIC_ID => vp.apic_id.into(),
-        N::INTERMEDIATE_CR8 => state.apic.cr8().into(),
         N::APIC_BASE => state.apic.apic_base(),
         N::INTERNAL_ACTIVITY_STATE => InternalActivity::new()
             .with_startup_suspend(state.activity == Activity::WaitForStartup)

@@ -3,6 +3,7 @@
 use super::Call;
 use super::vps::find;
 use crate::deposits::PagePool;
+use crate::intercepts;
 use crate::mem::{PAGE, phys};
 use crate::partition::Partition;
 use crate::sync::SpinLock;
@@ -23,7 +24,7 @@ const CHUNK: usize = 512;
 pub fn get(call: &Call) -> Outcome {
     Outcome::from(call.input::<abi::VpState>().and_then(|input| {
         let (_partition, vp) = find(input.partition_id, input.vp_index)?;
-        let mut state = vp.stop();
+        let mut state = intercepts::stop(vp);
         match input.state_type {
             VpStateType::SYNTHETIC_TIMERS => call.output(&state.synic.save_timers()),
             VpStateType::LAPIC => write(call, state.apic.save(cpu::rdtsc()).as_bytes()),
@@ -39,7 +40,7 @@ pub fn get(call: &Call) -> Outcome {
 pub fn set(call: &Call) -> Outcome {
     Outcome::from(call.input::<abi::VpState>().and_then(|input| {
         let (_partition, vp) = find(input.partition_id, input.vp_index)?;
-        let mut state = vp.stop();
+        let mut state = intercepts::stop(vp);
         match input.state_type {
             VpStateType::SYNTHETIC_TIMERS => set_timers(call, &mut state),
             VpStateType::LAPIC => set_apic(call, &mut state),
@@ -47,7 +48,9 @@ pub fn set(call: &Call) -> Outcome {
             VpStateType::SIM_PAGE => set_page(call, &vp.partition.pool, &mut state, msr::SIMP),
             VpStateType::SIEF_PAGE => set_page(call, &vp.partition.pool, &mut state, msr::SIEFP),
             _ => Err(HvStatus::INVALID_PARAMETER),
-        }
+        }?;
+        intercepts::refresh_register_page(vp, &mut state);
+        Ok(())
     }))
 }
 

@@ -4,6 +4,7 @@ use super::Call;
 use super::vps::find;
 use crate::child_frames::ChildFrames;
 use crate::exit::paging;
+use crate::intercepts;
 use crate::partition::Partition;
 use crate::vp::State;
 use arch_x86::vcpu::SystemReg;
@@ -25,7 +26,7 @@ const CR0_WP: u64 = 1 << 16;
 pub fn translate(call: &Call) -> Outcome {
     Outcome::from(call.input::<TranslateVirtualAddress>().and_then(|input| {
         let (partition, vp) = find(input.partition_id, input.vp_index)?;
-        let state = vp.stop();
+        let state = intercepts::stop(vp);
         let gva = input.gva_page << 12;
         let (result_code, gpa_page) = match look(&partition, &state, gva, input.control) {
             Ok(gpa) => (Code::SUCCESS, gpa.gpn()),

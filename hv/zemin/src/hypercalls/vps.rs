@@ -70,7 +70,9 @@ pub fn map_state_page(call: &Call) -> Outcome {
             return Err(status);
         }
         slot.store(page, Ordering::Relaxed);
-        intercepts::refresh_register_page(vp, &mut vp.stop());
+        if input.page_type == VpStatePageType::REGISTERS {
+            intercepts::refresh_register_page(vp, &mut vp.stop());
+        }
         Ok(())
     }))
 }
@@ -102,7 +104,7 @@ pub fn get_registers(call: &Call) -> Outcome {
         let value = match name {
             RegisterName::EXPLICIT_SUSPEND => u64::from(vp.suspended() & EXPLICIT != 0).into(),
             RegisterName::INTERCEPT_SUSPEND => u64::from(vp.suspended() & INTERCEPT != 0).into(),
-            _ => registers::get(vp, &mut vp.stop(), name)?,
+            _ => registers::get(vp, &mut intercepts::stop(vp), name)?,
         };
         call.output_rep(rep, &value)
     })
@@ -114,27 +116,37 @@ pub fn set_registers(call: &Call) -> Outcome {
         let element: abi::RegisterAssoc = call.rep(rep)?;
         let on = element.value.low & 1 != 0;
         match element.name {
-            RegisterName::EXPLICIT_SUSPEND if on => {
-                vp.suspend(EXPLICIT);
-                // Until it has left its LP, it may still take an intercept.
-                drop(vp.stop());
-            }
-            RegisterName::EXPLICIT_SUSPEND => vp.resume(EXPLICIT),
-            RegisterName::INTERCEPT_SUSPEND if on => vp.suspend(INTERCEPT),
-            RegisterName::INTERCEPT_SUSPEND => {
-                if vp.suspended() & INTERCEPT != 0 {
-                    intercepts::load_register_page(vp, &mut vp.stop());
-                }
-                vp.resume(INTERCEPT);
-            }
+            RegisterName::EXPLICIT_SUSPEND if on => suspend(vp, EXPLICIT),
+            RegisterName::EXPLICIT_SUSPEND => resume(vp, EXPLICIT),
+            RegisterName::INTERCEPT_SUSPEND if on => suspend(vp, INTERCEPT),
+            RegisterName::INTERCEPT_SUSPEND => resume(vp, INTERCEPT),
             name => {
-                let mut state = vp.stop();
+                let mut state = intercepts::stop(vp);
                 registers::set(vp, &mut state, name, element.value)?;
                 intercepts::refresh_register_page(vp, &mut state);
             }
         }
         Ok(())
     })
+}
+
+/// Suspends a VP. When this returns it has left its LP, and takes no intercept any more.
+fn suspend(vp: &Vp, reason: u32) {
+    let was_running = vp.suspended() == 0;
+    vp.suspend(reason);
+    let mut state = vp.stop();
+    // An intercept that came first has filled the page, and the parent may have written to it already.
+    if was_running && vp.suspended() & !reason == 0 {
+        intercepts::refresh_register_page(vp, &mut state);
+    }
+}
+
+/// Takes a reason to be suspended away, and in what the parent wrote to the register page.
+fn resume(vp: &Vp, reason: u32) {
+    if vp.suspended() != 0 {
+        drop(intercepts::stop(vp));
+    }
+    vp.resume(reason);
 }
 
 /// Does one element after the other for the VP that the call names.

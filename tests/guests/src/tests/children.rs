@@ -14,7 +14,7 @@ use hvdef::{HvStatus, HypercallCode as C};
 const VECTOR: u8 = 0x6F;
 /// HVMSG_OPAQUE_INTERCEPT and HVMSG_X64_IO_PORT_INTERCEPT.
 const OPAQUE: u32 = 0x8000_003F;
-const IO_PORT: u32 = 0x8001_0000;
+pub const IO_PORT: u32 = 0x8001_0000;
 /// Exo partition, local APIC, intercept message page, x2APIC.
 const FLAGS: u64 = 1 << 8 | 1 << 13 | 1 << 19 | 1 << 22;
 /// Pages deposited for the child.
@@ -40,12 +40,17 @@ pub fn run(t: &Checks) {
     for round in 0..ROUNDS {
         life(t, round, messages, pages, ram);
     }
+    disable();
+}
+
+/// Switches the SynIC off.
+pub fn disable() {
     wrmsr(hv::SINT0, 1 << 16);
     wrmsr(hv::SCONTROL, 0);
 }
 
 /// Switches the SynIC on with SINT 0. The message page.
-fn enable() -> u64 {
+pub fn enable() -> u64 {
     let value = rdmsr(hv::SIMP);
     wrmsr(hv::SIMP, value | 1);
     wrmsr(hv::SCONTROL, 1);
@@ -127,7 +132,8 @@ pub fn map(id: u64, ram: u64) -> Answer {
     with_input(rep(C::MAP_GPA_PAGES, MEMORY), &input)
 }
 
-fn state_page(t: &Checks, id: u64, kind: u64) -> u64 {
+/// Address of the VP's state page of this kind: 0 is that of registers, 1 that of intercepts.
+pub fn state_page(t: &Checks, id: u64, kind: u64) -> u64 {
     let answer = with_input(C::MAP_VP_STATE_PAGE.0.into(), &[id, kind << 32, 0]);
     equal!(t, answer.status(), HvStatus::SUCCESS, "state page {kind}");
     output(0) * PAGE
@@ -152,18 +158,10 @@ fn run_child(t: &Checks, id: u64, messages: u64, intercepts: u64) {
         // Not suspended by an intercept, nor explicitly: the order is Linux'.
         equal!(t, set(id, &[(1, 0, 0), (0, 0, 0)]).status(), HvStatus::SUCCESS, "resume");
         // The child runs while this processor sleeps.
-        let told = wait_until(5000, || {
-            if peek32(messages) == 0 {
-                sti_hlt();
-                cli();
-            }
-            peek32(messages) != 0
+        hear(t, id, messages, || {
+            sti_hlt();
+            cli();
         });
-        check!(t, told, "no word of an intercept");
-        equal!(t, peek32(messages), OPAQUE, "message");
-        equal!(t, peek(messages + 8), id, "sender");
-        poke32(messages, 0);
-        wrmsr(hv::EOM, 0);
         equal!(t, peek32(intercepts), IO_PORT, "intercept");
         equal!(t, peek(intercepts + 16 + 24), rip, "instruction pointer");
         equal!(t, peek(intercepts + 16 + 40) & 0xFFFF, 0x3F8, "port");
@@ -172,6 +170,24 @@ fn run_child(t: &Checks, id: u64, messages: u64, intercepts: u64) {
         equal!(t, length, 1, "length of OUT");
         equal!(t, set(id, &[(0x20010, rip + length, 0)]).status(), HvStatus::SUCCESS, "step over");
     }
+}
+
+/// Waits for the word that the child has an intercept, by doing `pass` again and again. Whether it came.
+pub fn hear(t: &Checks, id: u64, messages: u64, pass: impl Fn()) -> bool {
+    let told = wait_until(5000, || {
+        if peek32(messages) == 0 {
+            pass();
+        }
+        peek32(messages) != 0
+    });
+    check!(t, told, "no word of an intercept");
+    if told {
+        equal!(t, peek32(messages), OPAQUE, "message");
+        equal!(t, peek(messages + 8), id, "sender");
+        poke32(messages, 0);
+        wrmsr(hv::EOM, 0);
+    }
+    told
 }
 
 /// Takes everything back: exactly what was given.

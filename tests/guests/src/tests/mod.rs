@@ -4,6 +4,7 @@ mod apic;
 mod apic_modes;
 mod apic_timer;
 mod child_races;
+mod child_registers;
 mod children;
 mod cpuid;
 mod debug;
@@ -36,6 +37,7 @@ mod sched_child;
 mod stimer;
 mod stimer_messages;
 mod storm;
+mod subject;
 mod tlb;
 mod windows;
 
@@ -72,6 +74,7 @@ const TESTS: &[Test] = &[
     test("hlt-wakeup", Need::Nothing, 1, windows::hlt),
     test("storm", Need::Nothing, 1, storm::run),
     test("children", Need::Root, 1, children::run),
+    test("child-registers", Need::Root, 1, child_registers::run),
     test("child-races", Need::Root, 2, child_races::run),
     test("hostile-cpuid", Need::HyperV, 1, hostile_cpuid::run),
     test("hostile-msr", Need::HyperV, 1, hostile_msr::run),

@@ -1,0 +1,85 @@
+//! The registers of a child, of which its parent has two views: by name, and on the register page. Both are one.
+
+use super::children::{CODE_AT, disable, enable};
+use super::subject::{RAX, RDX, RIP, Subject, XMM0};
+use guests::clock::wait_until;
+use guests::cpu::peek32;
+use guests::report::Checks;
+use guests::{check, equal};
+use hvdef::HvStatus;
+use hvdef::register::RegisterName as N;
+
+/// `1: out dx, al; out dx, al; 2: inc ax; jmp 2b`, in real mode.
+const CODE: [u8; 5] = [0xEE, 0xEE, 0x40, 0xEB, 0xFD];
+/// Where it counts.
+const LOOP: u64 = CODE_AT + 2;
+
+/// All of it.
+pub fn run(t: &Checks) {
+    let messages = enable();
+    if let Some(child) = Subject::new(t, messages, &CODE) {
+        before_its_first_run(&child);
+        after_an_intercept(&child);
+        while_it_runs(&child);
+        child.end();
+    }
+    disable();
+}
+
+/// What is on the page is what the VP starts with, whatever is asked and set by name in between.
+fn before_its_first_run(child: &Subject<'_>) {
+    let t = child.t;
+    equal!(t, child.page(RIP), child.get(N::RIP), "RIP of a new VP");
+    child.write(&[(RAX, 0x41), (RDX, 0x3F8), (RIP, CODE_AT)]);
+    equal!(t, child.get(N::RAX), 0x41, "RAX by name, written on the page");
+    child.write(&[(RIP, CODE_AT)]);
+    child.set(N::CR2, 0x1234);
+    equal!(t, child.page(RIP), CODE_AT, "RIP on the page after CR2 was set by name");
+    child.write(&[(XMM0, 0x0123_4567_89AB_CDEF)]);
+    equal!(t, child.get(N::XMM0), 0x0123_4567_89AB_CDEF, "XMM0 by name, written on the page");
+    child.resume();
+    child.is_at_port(CODE_AT, 0x41);
+}
+
+/// The same of a VP that waits for its parent.
+fn after_an_intercept(child: &Subject<'_>) {
+    let t = child.t;
+    child.write(&[(RIP, CODE_AT + 1), (RAX, 0x42)]);
+    child.set(N::CR2, 0x5678);
+    equal!(
+        t,
+        child.get(N::RIP),
+        CODE_AT + 1,
+        "RIP by name, written on the page before CR2 by name"
+    );
+    equal!(t, child.get(N::CR2), 0x5678, "CR2");
+    child.set(N::RBX, 7);
+    equal!(t, child.page(RAX), 0x42, "RAX on the page");
+    child.resume();
+    child.is_at_port(CODE_AT + 1, 0x42);
+}
+
+/// A VP that runs has its registers to itself; one that was suspended shows them.
+fn while_it_runs(child: &Subject<'_>) {
+    let t = child.t;
+    child.write(&[(RIP, LOOP), (RAX, 0)]);
+    child.resume();
+    let counts = || child.get(N::RAX) != 0;
+    check!(t, wait_until(5000, counts), "it does not run");
+    child.write(&[(RIP, CODE_AT)]);
+    equal!(t, child.suspend(), HvStatus::SUCCESS, "suspend");
+    check!(
+        t,
+        (LOOP..=LOOP + 1).contains(&child.page(RIP)),
+        "RIP {:#x} on the page",
+        child.page(RIP)
+    );
+    equal!(t, peek32(child.registers + 4), 0, "changes on the page of a VP just suspended");
+    for (place, name) in [(RIP, N::RIP), (RAX, N::RAX), (RDX, N::RDX)] {
+        equal!(t, child.page(place), child.get(name), "{name:?} on the page and by name");
+    }
+    child.write(&[(RIP, CODE_AT), (RAX, 0x43)]);
+    equal!(t, child.suspend(), HvStatus::SUCCESS, "suspend once more");
+    child.resume();
+    child.is_at_port(CODE_AT, 0x43);
+}

@@ -1,0 +1,142 @@
+//! A child of a few instructions in real mode, with one VP, whose parent this kernel is.
+
+use super::children::{
+    CODE_AT, DEPOSIT, IO_PORT, MEMORY, create, deposit, fast, hear, map, rep, set, state_page,
+    withdraw,
+};
+use guests::cpu::{peek, peek32, poke, poke32};
+use guests::hypercall::{output, with_input};
+use guests::report::Checks;
+use guests::{cpu, equal, memory};
+use hvdef::property::PartitionProperty as P;
+use hvdef::register::RegisterName as N;
+use hvdef::{HvStatus, HypercallCode as C};
+
+/// Synthetic features: hypervisor, reference time, SynIC, timers, APIC, hypercalls, VP index, reference TSC page, direct timers,
+/// flushes.
+const FEATURES: u64 = 0b1_1111_1011 | 1 << 9 | 1 << 22 | 1 << 25;
+
+/// A word on the register page, and what stands for its class among the changes.
+#[derive(Clone, Copy)]
+pub struct Place {
+    at: u64,
+    class: u32,
+}
+/// Registers there.
+pub const RAX: Place = Place { at: 8, class: 1 };
+pub const RDX: Place = Place { at: 24, class: 1 };
+pub const RIP: Place = Place { at: 136, class: 1 << 1 };
+pub const XMM0: Place = Place { at: 160, class: 1 << 2 };
+
+/// A child with one VP, its state pages, and the parent's message page.
+pub struct Subject<'a> {
+    /// The running test.
+    pub t: &'a Checks,
+    id: u64,
+    pages: u64,
+    messages: u64,
+    /// Address of its register page.
+    pub registers: u64,
+    /// Address of its page of intercept messages.
+    pub intercepts: u64,
+}
+
+/// A segment register of 64 KiB as an element of a call.
+fn segment(name: N, base: u64, attributes: u16) -> (u64, u64, u64) {
+    (name.0.into(), base, u64::from(attributes) << 48 | 0xFFFF)
+}
+
+impl<'a> Subject<'a> {
+    /// A child with `code`, in real mode.
+    pub fn new(t: &'a Checks, messages: u64, code: &[u8]) -> Option<Self> {
+        let id = create(t)?;
+        let (pages, ram) = (memory::pages(DEPOSIT), memory::pages(MEMORY));
+        memory::put(ram + CODE_AT, code);
+        let steps = [
+            deposit(id, pages, DEPOSIT),
+            with_input(
+                C::SET_PARTITION_PROPERTY.0.into(),
+                &[id, P::SYNTHETIC_PROC_FEATURES.0.into(), FEATURES],
+            ),
+            fast(C::INITIALIZE_PARTITION, id),
+            map(id, ram),
+            with_input(C::CREATE_VP.0.into(), &[id, 0, 0, 0, 0]),
+            set(id, &[segment(N::CS, 0, 0x9B)]),
+        ];
+        for (index, step) in steps.into_iter().enumerate() {
+            equal!(t, step.status(), HvStatus::SUCCESS, "step {index} of making a child");
+        }
+        let intercepts = state_page(t, id, 1);
+        let registers = state_page(t, id, 0);
+        Some(Self { t, id, pages, messages, registers, intercepts })
+    }
+
+    /// A register by name.
+    pub fn get(&self, name: N) -> u64 {
+        let answer = with_input(rep(C::GET_VP_REGISTERS, 1), &[self.id, 0, name.0.into()]);
+        equal!(self.t, answer.status(), HvStatus::SUCCESS, "{name:?}");
+        output(0)
+    }
+
+    /// Sets a register by name.
+    pub fn set(&self, name: N, value: u64) {
+        let done = set(self.id, &[(name.0.into(), value, 0)]);
+        equal!(self.t, done.status(), HvStatus::SUCCESS, "set {name:?}");
+    }
+
+    /// A word of the register page.
+    pub fn page(&self, place: Place) -> u64 {
+        peek(self.registers + place.at)
+    }
+
+    /// Writes to the register page, and says there what.
+    pub fn write(&self, words: &[(Place, u64)]) {
+        for (place, value) in words {
+            poke(self.registers + place.at, *value);
+            poke32(self.registers + 4, peek32(self.registers + 4) | place.class);
+        }
+    }
+
+    /// Lets it run, as Linux does.
+    pub fn resume(&self) {
+        let done = set(self.id, &[(1, 0, 0), (0, 0, 0)]);
+        equal!(self.t, done.status(), HvStatus::SUCCESS, "resume");
+    }
+
+    /// Suspends it.
+    pub fn suspend(&self) -> HvStatus {
+        set(self.id, &[(0, 1, 0)]).status()
+    }
+
+    /// It comes to an intercept of this kind. Whether it came to one.
+    pub fn is_intercepted(&self, kind: u32) -> bool {
+        let came = hear(self.t, self.id, self.messages, cpu::pause);
+        if came {
+            equal!(self.t, peek32(self.intercepts), kind, "intercept");
+        }
+        came
+    }
+
+    /// It stands at a port access at `rip` with `al`, in the message and on the page.
+    pub fn is_at_port(&self, rip: u64, al: u64) {
+        let t = self.t;
+        if self.is_intercepted(IO_PORT) {
+            equal!(t, peek(self.intercepts + 16 + 24), rip, "instruction pointer");
+            equal!(t, peek(self.intercepts + 16 + 40) & 0xFFFF, 0x3F8, "port");
+            equal!(t, peek(self.intercepts + 16 + 48) & 0xFF, al, "AL");
+            equal!(t, (self.page(RIP), self.page(RAX) & 0xFF), (rip, al), "RIP and AL on the page");
+        }
+    }
+
+    /// Takes it apart, and everything back.
+    pub fn end(&self) {
+        let t = self.t;
+        for kind in [0u64, 1] {
+            let end = with_input(C::UNMAP_VP_STATE_PAGE.0.into(), &[self.id, kind << 32]);
+            equal!(t, end.status(), HvStatus::SUCCESS, "unmap state page {kind}");
+        }
+        equal!(t, fast(C::FINALIZE_PARTITION, self.id).status(), HvStatus::SUCCESS, "finalize");
+        withdraw(t, self.id, self.pages);
+        equal!(t, fast(C::DELETE_PARTITION, self.id).status(), HvStatus::SUCCESS, "delete");
+    }
+}
