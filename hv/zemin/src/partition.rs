@@ -247,6 +247,8 @@ impl Partition {
     /// Makes the clock show `time`.
     pub fn set_reference_time(&self, time: u64) {
         self.change_clock(|clock| clock.set(time));
+        // Those that wait do so by the clock as it was.
+        self.vps().for_each(|vp| vp.on_freeze(self.is_frozen()));
     }
 
     fn change_clock(&self, change: impl FnOnce(&Clock)) {

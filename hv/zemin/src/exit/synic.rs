@@ -332,9 +332,10 @@ impl State {
 
     /// Time-stamp counter value of the next synthetic timer, `u64::MAX` for none.
     pub fn next_synthetic_deadline(&self) -> u64 {
-        let origin = self.synic.origin();
+        // A clock that was set ahead of the machine's has its origin before that one's: a negative number.
+        let origin = self.synic.origin() as i64;
         let expiry = self.synic.timers.next_expiry();
-        expiry.map_or(u64::MAX, |expiry| time::tsc_at(expiry.saturating_add(origin)))
+        expiry.map_or(u64::MAX, |expiry| time::tsc_at(expiry.saturating_add_signed(origin)))
     }
 
     /// Tells the guest of an expired timer.

@@ -3,6 +3,8 @@
 mod apic;
 mod apic_modes;
 mod apic_timer;
+mod child_clock;
+mod child_ends;
 mod child_races;
 mod child_registers;
 mod children;
@@ -74,7 +76,9 @@ const TESTS: &[Test] = &[
     test("hlt-wakeup", Need::Nothing, 1, windows::hlt),
     test("storm", Need::Nothing, 1, storm::run),
     test("children", Need::Root, 1, children::run),
+    test("child-ends", Need::Root, 1, child_ends::run),
     test("child-registers", Need::Root, 1, child_registers::run),
+    test("child-clock", Need::Root, 1, child_clock::run),
     test("child-races", Need::Root, 2, child_races::run),
     test("hostile-cpuid", Need::HyperV, 1, hostile_cpuid::run),
     test("hostile-msr", Need::HyperV, 1, hostile_msr::run),

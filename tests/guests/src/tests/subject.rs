@@ -34,6 +34,8 @@ pub struct Subject<'a> {
     pub t: &'a Checks,
     id: u64,
     pages: u64,
+    /// Address of its memory, which it sees from address 0 on.
+    pub ram: u64,
     messages: u64,
     /// Address of its register page.
     pub registers: u64,
@@ -68,7 +70,22 @@ impl<'a> Subject<'a> {
         }
         let intercepts = state_page(t, id, 1);
         let registers = state_page(t, id, 0);
-        Some(Self { t, id, pages, messages, registers, intercepts })
+        Some(Self { t, id, pages, ram, messages, registers, intercepts })
+    }
+
+    /// Sets a property of its partition.
+    pub fn set_property(&self, property: P, value: u64) {
+        let input = [self.id, property.0.into(), value];
+        let done = with_input(C::SET_PARTITION_PROPERTY.0.into(), &input);
+        equal!(self.t, done.status(), HvStatus::SUCCESS, "{property:?}");
+    }
+
+    /// A property of its partition.
+    pub fn property(&self, property: P) -> u64 {
+        let input = [self.id, property.0.into()];
+        let done = with_input(C::GET_PARTITION_PROPERTY.0.into(), &input);
+        equal!(self.t, done.status(), HvStatus::SUCCESS, "{property:?}");
+        output(0)
     }
 
     /// A register by name.
@@ -81,6 +98,12 @@ impl<'a> Subject<'a> {
     /// Sets a register by name.
     pub fn set(&self, name: N, value: u64) {
         let done = set(self.id, &[(name.0.into(), value, 0)]);
+        equal!(self.t, done.status(), HvStatus::SUCCESS, "set {name:?}");
+    }
+
+    /// Sets a segment register of 64 KiB.
+    pub fn set_segment(&self, name: N, base: u64, attributes: u16) {
+        let done = set(self.id, &[segment(name, base, attributes)]);
         equal!(self.t, done.status(), HvStatus::SUCCESS, "set {name:?}");
     }
 
