@@ -2,10 +2,12 @@
 
 use crate::console;
 use crate::lp;
+use crate::partition::Partition;
 use crate::sync::SpinLock;
 use crate::time;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use zemindef::counters::Counter;
 pub use zemindef::log::Level;
 use zemindef::log::{LogRing, RecordHeader};
 use zemindef::property::LogChunk;
@@ -91,6 +93,31 @@ pub fn read(position: u64, out: &mut [u8]) -> LogChunk {
 /// Position after the newest record.
 pub fn next() -> u64 {
     RING.lock().next()
+}
+
+/// How many more lines may be logged of what a guest can do as often as it likes.
+pub struct Budget(AtomicU32);
+
+impl Budget {
+    /// For this many.
+    pub const fn new(lines: u32) -> Self {
+        Self(AtomicU32::new(lines))
+    }
+
+    /// Takes one line and says how many are left. `None` when there is none to take: that is counted instead.
+    pub fn take(&self) -> Option<u32> {
+        let one_less = |left: u32| left.checked_sub(1);
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+        if taken.is_err() {
+            lp::current().count(Counter::LogDropped);
+        }
+        taken.ok().and_then(one_less)
+    }
+}
+
+/// The level of lines about what a guest did. A child's do not go to the UART, which is slow.
+pub fn level_for(partition: &Partition) -> Level {
+    if partition.is_root { Level::Warn } else { Level::Info }
 }
 
 struct Line {

@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::cpuid_table::CpuidTable;
 use crate::deposits::PagePool;
 use crate::exit::memory::ADDRESS_BITS;
+use crate::log::Budget;
 use crate::mem::frames::PoolFrames;
 use crate::mem::{PAGE, phys};
 use crate::ports::PortBook;
@@ -93,6 +94,10 @@ pub struct Partition {
     pub reference_tsc_msr: AtomicU64,
     /// Crash parameters and control, MSRs 0x40000100 to 0x40000105.
     pub crash: [AtomicU64; 6],
+    /// Crash reports that may still be logged.
+    pub crash_reports: Budget,
+    /// Lines about accesses to nothing that may still be logged.
+    pub complaints: Budget,
     /// The hypercall page of a child.
     pub hypercall_overlay: Overlay,
     /// The reference TSC page of a child.
@@ -138,6 +143,10 @@ impl Overlay {
     }
 }
 
+/// Crash reports and complaints of a partition that are logged.
+const CRASH_REPORTS: u32 = 4;
+const COMPLAINTS: u32 = 32;
+
 /// Most overlay pages of a partition.
 const OVERLAYS: usize = 64;
 
@@ -179,6 +188,8 @@ impl Partition {
             hypercall_msr: AtomicU64::new(0),
             reference_tsc_msr: AtomicU64::new(0),
             crash: [const { AtomicU64::new(0) }; 6],
+            crash_reports: Budget::new(CRASH_REPORTS),
+            complaints: Budget::new(COMPLAINTS),
             hypercall_overlay: Overlay::new(0, 0),
             reference_overlay: Overlay::new(0, 0),
             overlays: SpinLock::new([(0, 0); OVERLAYS]),

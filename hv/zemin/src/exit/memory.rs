@@ -1,12 +1,12 @@
 //! Accesses that the second-level tables do not allow.
 
-use crate::log::{Level, log};
+use crate::log::{level_for, log};
 use crate::lp::Lp;
 use crate::mem::frames::{self, PoolFrames};
 use crate::mem::{PAGE, space};
+use crate::partition::Partition;
 use crate::vp::{State, Vp};
 use arch_x86::vcpu::{LpContext, NestedFault};
-use core::sync::atomic::{AtomicU32, Ordering};
 use lapic::APIC_BASE_ADDRESS;
 use page_table::{PageSize, flags};
 
@@ -30,29 +30,21 @@ pub fn handle(
         return super::mmio::handle(lp, vp, state, context, fault);
     }
     if is_hypervisor(page) {
-        tell("the parent touched the hypervisor's memory", fault.gpa);
+        tell(vp.partition, "the parent touched the hypervisor's memory", fault.gpa);
         return super::inject_protection(lp, vp, state);
     }
     if fault.present || !map_on_demand(vp, fault.gpa) {
-        tell("no mapping for the parent's access", fault.gpa);
+        tell(vp.partition, "no mapping for the parent's access", fault.gpa);
         super::inject_protection(lp, vp, state);
     }
 }
 
-/// How many accesses are told of; the counter of nested faults has the others.
-const TOLD: u32 = 32;
-
 /// Logs an access, so that a guest that makes many does not keep the console busy.
-pub fn tell(what: &str, gpa: u64) {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let more = |count: u32| (count < TOLD).then_some(count + 1);
-    match COUNT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
-        Ok(count) if count + 1 == TOLD => {
-            log!(Level::Warn, "{what} at {gpa:#x}; further such accesses are not told");
-        }
-        Ok(_) => log!(Level::Warn, "{what} at {gpa:#x}"),
-        Err(_) => {}
-    }
+pub fn tell(partition: &Partition, what: &str, gpa: u64) {
+    let Some(left) = partition.complaints.take() else { return };
+    let more = if left == 0 { "; further such accesses are not told" } else { "" };
+    let id = partition.id.0;
+    log!(level_for(partition), "partition {id}: {what} at {gpa:#x}{more}");
 }
 
 /// Whether a page belongs to the hypervisor.

@@ -39,7 +39,11 @@ pub fn handle(
             state.vcpu.skip_instruction(context, u64::from(access.length));
         }
         Err(NotUnderstood) => {
-            super::memory::tell("cannot emulate the access to the APIC by", state.vcpu.rip());
+            super::memory::tell(
+                vp.partition,
+                "cannot emulate the access to the APIC by",
+                state.vcpu.rip(),
+            );
             super::inject_protection(lp, vp, state);
         }
     }

@@ -24,8 +24,9 @@ mod tlb;
 mod translate;
 mod vps;
 
-use crate::log::{Level, log};
+use crate::log::{level_for, log};
 use crate::lp::Lp;
+use crate::partition::Partition;
 use crate::vp::{State, Vp};
 use arch_x86::vcpu::{Event, LpContext, Reg, SystemReg};
 pub use call::Call;
@@ -58,7 +59,7 @@ pub fn handle(lp: &'static Lp, vp: &'static Vp, state: &mut State, context: &LpC
         }
         Err(status) => (Completion::refused(status), status),
     };
-    account(lp, HypercallCode(registers.control as u16), status);
+    account(lp, vp.partition, HypercallCode(registers.control as u16), status);
     if signals::goes_to_parent(vp.partition, status) {
         return crate::intercepts::raise_hypercall(lp, vp, state);
     }
@@ -113,14 +114,14 @@ fn set_pair(state: &mut State, value: u64) {
 }
 
 /// Counts a call; the first one of a kind that is not there is logged.
-fn account(lp: &Lp, code: HypercallCode, status: HvStatus) {
+fn account(lp: &Lp, partition: &Partition, code: HypercallCode, status: HvStatus) {
     let first_failure = tally::record(code, status);
     if status != HvStatus::SUCCESS {
         lp.count(Counter::HypercallErrors);
     }
     if first_failure && status == HvStatus::INVALID_HYPERCALL_CODE {
         log!(
-            Level::Warn,
+            level_for(partition),
             "hypercall {:#06x} {:?} is not implemented; further ones are only counted",
             code.0,
             code

@@ -93,6 +93,7 @@ const TESTS: &[Test] = &[
     Test { by_default: false, ..test("rage-exits", Need::HyperV, 1, rage::exits) },
     Test { by_default: false, ..test("rage-intercepts", Need::HyperV, 1, rage::intercepts) },
     Test { by_default: false, ..test("rage-interrupts", Need::Nothing, 1, rage::interrupts) },
+    Test { by_default: false, ..test("rage-crashes", Need::HyperV, 1, rage::crashes) },
     Test { by_default: false, ..test("measure", Need::Nothing, 1, measure::run) },
     Test { by_default: false, ..test("sched", Need::Root, 1, sched::run) },
     Test { by_default: false, ..test("cr8", Need::Nothing, 1, ends::cr8_priority) },

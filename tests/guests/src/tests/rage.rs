@@ -1,9 +1,10 @@
 //! `rage-…`: a guest that never stops doing what costs others most. Those who suffer look from outside.
 
-use guests::cpu::{self, cpuid, outb, peek, rdmsr};
+use guests::cpu::{self, cpuid, outb, peek, rdmsr, wrmsr};
 use guests::report::Checks;
 use guests::trap::catch;
-use guests::{hypercall, line, smp};
+use guests::{hypercall, line, memory, smp};
+use hvdef::msr as hv;
 
 /// An address that is none of a small child's memory.
 const OUTSIDE: u64 = 1 << 30;
@@ -83,6 +84,20 @@ pub fn interrupts(t: &Checks) {
         loop {
             guests::apic::send_self(0x5B);
             guests::apic::command(0, guests::apic::mode::NMI | guests::apic::mode::OTHERS);
+        }
+    });
+}
+
+/// Reports of its own crash, each with a text of many lines.
+pub fn crashes(t: &Checks) {
+    let text = memory::pages(1);
+    let lines: [u8; 192] = core::array::from_fn(|at| if at % 2 == 0 { b'x' } else { b'\n' });
+    memory::put(text, &lines);
+    wrmsr(hv::CRASH_P0 + 3, text);
+    wrmsr(hv::CRASH_P0 + 4, lines.len() as u64);
+    forever(t, |_| {
+        loop {
+            wrmsr(hv::CRASH_CTL, 3 << 62);
         }
     });
 }

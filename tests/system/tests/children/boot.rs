@@ -105,10 +105,14 @@ fn ends(
 
 /// The guest tells the hypervisor of its crash, too. Its own last words may come in pieces.
 fn panics(parent: &mut Running, kernel: Kernel) -> Result<()> {
-    let reports = |parent: &Running| parent.console().matches("reports a crash").count();
-    let before = reports(parent);
+    let log = |parent: &mut Running| parent.shell("zm hv log")?.success();
+    let reports = |log: &str| log.matches("reports a crash").count();
+    let before = reports(&log(parent)?);
     ends(parent, kernel, "panic", "", RESET)?;
-    ensure!(reports(parent) == before + 1, "{}", parent.console());
+    let log = log(parent)?;
+    ensure!(reports(&log) == before + 1, "{log}");
+    // The UART is the parent's console.
+    ensure!(reports(&parent.console()) == 0, "{}", parent.console());
     Ok(())
 }
 

@@ -57,6 +57,7 @@ pub fn add(tests: &mut Tests) {
         (false, "exceptions"),
         (false, "exits"),
         (false, "interrupts"),
+        (false, "crashes"),
     ] {
         tests.add_if(always, format!("hostile::parent_keeps_its_share::{rage}"), move || {
             on("children-counted-1lp", counted, |parent| share(parent, rage))
