@@ -54,21 +54,33 @@ pub fn flush_all(call: &Call, state: &mut State) {
     flush_where(call, state, |_| true);
 }
 
+/// VPs that are asked to flush at the same time: as many as a word has bits, and few enough for the stack.
+const TOGETHER: u32 = u64::BITS;
+
 /// Flushes the VPs selected and returns when none of them uses an old translation any more.
 fn flush_where(call: &Call, state: &mut State, selected: impl Fn(u32) -> bool) {
     call.lp.count(Counter::TlbFlushes);
-    let others =
-        || call.vp.partition.vps().filter(|vp| vp.index != call.vp.index && selected(vp.index));
-    let mut before = [0u64; crate::lp::MAX_LPS];
-    for (vp, seen) in others().zip(&mut before) {
-        *seen = vp.flushes.load(Ordering::Acquire);
-        vp.request(Request::FlushTranslations);
-    }
     if selected(call.vp.index) {
         state.flush_translations();
     }
-    for (vp, seen) in others().zip(before) {
-        wait(call.vp, state, vp, seen);
+    let partition = call.vp.partition;
+    for first in (0..partition.vp_count()).step_by(TOGETHER as usize) {
+        let mut before = [0; TOGETHER as usize];
+        let mut asked = 0u64;
+        for (seen, index) in before.iter_mut().zip(first..partition.vp_count()) {
+            let is_other = index != call.vp.index && selected(index);
+            let Some(vp) = partition.vp(index).filter(|_| is_other) else { continue };
+            *seen = vp.flushes.load(Ordering::Acquire);
+            vp.request(Request::FlushTranslations);
+            asked |= 1 << (index - first);
+        }
+        for (seen, index) in before.iter().zip(first..) {
+            if asked >> (index - first) & 1 != 0
+                && let Some(vp) = partition.vp(index)
+            {
+                wait(call.vp, state, vp, *seen);
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod apic_modes;
 mod apic_timer;
 mod child_clock;
 mod child_ends;
+mod child_many;
 mod child_races;
 mod child_registers;
 mod children;
@@ -79,6 +80,7 @@ const TESTS: &[Test] = &[
     test("child-ends", Need::Root, 1, child_ends::run),
     test("child-registers", Need::Root, 1, child_registers::run),
     test("child-clock", Need::Root, 1, child_clock::run),
+    test("child-many", Need::Root, 1, child_many::run),
     test("child-races", Need::Root, 2, child_races::run),
     test("hostile-cpuid", Need::HyperV, 1, hostile_cpuid::run),
     test("hostile-msr", Need::HyperV, 1, hostile_msr::run),
