@@ -19,8 +19,8 @@ use hvdef::{HvStatus, PartitionId};
 use hypercall::Outcome;
 use zemindef::counters::Counter;
 
-/// Most pages mapped at a time: hypervisor, partition, and LP and VP of each LP, twice.
-const MAX: usize = 4 * lp::MAX_LPS + 8;
+/// Most pages mapped at a time: the hypervisor's, each partition's, and one of each LP and VP.
+const MAX: usize = 2 + children::MAX + 2 * lp::MAX_LPS + lp::MAX_CHILD_VPS;
 
 #[derive(Clone, Copy)]
 struct Mapping {
@@ -29,7 +29,46 @@ struct Mapping {
     page: u64,
 }
 
-static MAPPINGS: SpinLock<[Option<Mapping>; MAX]> = SpinLock::new([None; MAX]);
+impl Mapping {
+    fn is_of(&self, object: StatsObjectType, key: u128) -> bool {
+        self.object == object && self.key == key
+    }
+}
+
+/// The pages that are mapped.
+struct Mappings {
+    slots: [Option<Mapping>; MAX],
+    /// From here on no slot is in use.
+    end: usize,
+}
+
+static MAPPINGS: SpinLock<Mappings> = SpinLock::new(Mappings { slots: [None; MAX], end: 0 });
+
+impl Mappings {
+    fn all(&self) -> impl Iterator<Item = &Mapping> {
+        self.slots.iter().take(self.end).flatten()
+    }
+
+    fn free_slot(&self) -> Option<usize> {
+        self.slots.iter().position(Option::is_none)
+    }
+
+    fn put(&mut self, slot: usize, mapping: Mapping) {
+        if let Some(slot) = self.slots.get_mut(slot) {
+            *slot = Some(mapping);
+        }
+        self.end = self.end.max(slot + 1);
+    }
+
+    fn take(&mut self, object: StatsObjectType, key: u128) -> Option<Mapping> {
+        let mut used = self.slots.iter_mut().take(self.end);
+        let slot = used.find(|slot| slot.is_some_and(|mapping| mapping.is_of(object, key)))?;
+        let mapping = slot.take();
+        let used = self.slots.iter().take(self.end).rposition(Option::is_some);
+        self.end = used.map_or(0, |last| last + 1);
+        mapping
+    }
+}
 
 /// MAP_STATS_PAGE.
 pub fn map(call: &Call) -> Outcome {
@@ -40,20 +79,20 @@ fn try_map(call: &Call) -> Result<(), HvStatus> {
     let input: StatsPageInput = call.input()?;
     validate(&input)?;
     let mut mappings = MAPPINGS.lock();
-    let key = input.identity.to_key();
-    let same = |mapping: &Mapping| mapping.object == input.object_type && mapping.key == key;
-    if mappings.iter().flatten().any(same) {
+    let (object, key) = (input.object_type, input.identity.to_key());
+    if mappings.all().any(|mapping| mapping.is_of(object, key)) {
         return Err(HvStatus::OBJECT_IN_USE);
     }
-    let slot = mappings.iter_mut().find(|slot| slot.is_none()).ok_or(HvStatus::NO_RESOURCES)?;
+    let slot = mappings.free_slot().ok_or(HvStatus::NO_RESOURCES)?;
     let page = memory::take_lent_page(call.vp.partition)?;
-    fill(&Mapping { object: input.object_type, key, page });
+    let mapping = Mapping { object, key, page };
+    fill(&mapping);
     if let Err(status) = call.output(&MapStatsPageOutput { map_location: hvdef::Gpn(page / PAGE) })
     {
         memory::return_lent_page(call.vp.partition, page);
         return Err(status);
     }
-    *slot = Some(Mapping { object: input.object_type, key, page });
+    mappings.put(slot, mapping);
     Ok(())
 }
 
@@ -61,20 +100,11 @@ fn try_map(call: &Call) -> Result<(), HvStatus> {
 pub fn unmap(call: &Call, state: &mut State) -> Outcome {
     Outcome::from(call.input::<StatsPageInput>().and_then(|input| {
         let key = input.identity.to_key();
-        let page = forget(input.object_type, key).ok_or(HvStatus::NOT_FOUND)?;
-        memory::return_lent_page(call.vp.partition, page);
+        let ended = MAPPINGS.lock().take(input.object_type, key).ok_or(HvStatus::NOT_FOUND)?;
+        memory::return_lent_page(call.vp.partition, ended.page);
         tlb::flush_all(call, state);
         Ok(())
     }))
-}
-
-/// Ends a mapping and says which page it was.
-fn forget(object: StatsObjectType, key: u128) -> Option<u64> {
-    let mut mappings = MAPPINGS.lock();
-    let slot = mappings
-        .iter_mut()
-        .find(|slot| slot.is_some_and(|mapping| mapping.object == object && mapping.key == key))?;
-    slot.take().map(|mapping| mapping.page)
 }
 
 /// Time between two updates of a page, in 100 ns.
@@ -96,7 +126,7 @@ pub fn refresh(lp: &Lp, now: u64) {
         }
         _ => false,
     };
-    mappings.iter().flatten().filter(mine).for_each(fill);
+    mappings.all().filter(mine).for_each(fill);
 }
 
 /// Counters of an LP's page by number (Linux `mshv_debugfs_counters.c`).
