@@ -7,7 +7,7 @@
 use crate::lp::{self, Lp, MAX_CHILD_VPS};
 use crate::mem::phys;
 use crate::vp::{INTERCEPT, Owned, State, Vp};
-use arch_x86::vcpu::{Event, Reg, Segment, SegmentName, SystemReg};
+use arch_x86::vcpu::{Event, Reg, Segment, SegmentName, SystemReg, Vcpu};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use hvdef::VpIndex;
 use hvdef::message::{
@@ -156,6 +156,9 @@ pub fn raise_eoi(lp: &Lp, vp: &Vp, state: &mut State, vector: u8) {
     raise(lp, vp, state, MessageType::X64_APIC_EOI, &payload);
 }
 
+/// DR7: breakpoints that are on.
+const BREAKPOINTS: u64 = 0xFF;
+
 /// The part that most intercepts begin with.
 pub fn header(vp: &Vp, state: &State, length: u8, access: AccessType) -> InterceptHeader {
     let vcpu = &state.vcpu;
@@ -165,7 +168,9 @@ pub fn header(vp: &Vp, state: &State, length: u8, access: AccessType) -> Interce
         .with_cr0_pe(cr0 & 1 != 0)
         .with_cr0_am(cr0 & 1 << 18 != 0)
         .with_efer_lma(vcpu.system(SystemReg::Efer) & 1 << 10 != 0)
-        .with_interruption_pending(vcpu.has_event());
+        .with_debug_active(vcpu.system(SystemReg::Dr7) & BREAKPOINTS != 0)
+        .with_interruption_pending(vcpu.has_event())
+        .with_interrupt_shadow(vcpu.interrupt_shadow());
     InterceptHeader {
         vp_index: VpIndex(vp.index),
         instruction: InstructionInfo::new().with_length(length & 0xF).with_cr8(vcpu.cr8()),
@@ -215,6 +220,13 @@ pub fn pending(event: Option<Event>) -> PendingInterruption {
     }
 }
 
+/// What keeps interrupts and NMIs from the guest beside its flags, in the ABI's form.
+pub fn interrupt_state(vcpu: &Vcpu) -> InterruptState {
+    InterruptState::new()
+        .with_interrupt_shadow(vcpu.interrupt_shadow())
+        .with_nmi_masked(vcpu.is_in_nmi_handler())
+}
+
 /// Segment registers in the order of the register page.
 const PAGE_SEGMENTS: [SegmentName; 6] = [
     SegmentName::Es,
@@ -244,7 +256,7 @@ fn register_page(state: &mut State) -> RegisterPage {
     page.efer = vcpu.system(SystemReg::Efer);
     page.dr7 = vcpu.system(SystemReg::Dr7);
     page.pending_interruption = pending(vcpu.pending_event());
-    page.interrupt_state = InterruptState::new().with_interrupt_shadow(vcpu.interrupt_shadow());
+    page.interrupt_state = interrupt_state(vcpu);
     page.xfem = state.xcr0;
     page.interrupt_vectors = InterruptVectors::new_zeroed();
     page

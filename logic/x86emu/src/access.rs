@@ -2,6 +2,8 @@
 //!
 //! Decoding is yaxpeax-x86's; this module reduces its answer to what an emulation needs.
 
+use crate::place::Place;
+
 /// Width of the code that is being executed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CodeSize {
@@ -58,6 +60,8 @@ pub struct Access {
     pub size: u8,
     /// What it does.
     pub operation: Operation,
+    /// Where.
+    pub place: Place,
 }
 
 /// The bytes are no instruction, or none of those that [`Operation`] can express.
@@ -66,6 +70,7 @@ pub struct NotUnderstood;
 
 mod bits64 {
     use super::{Access, NotUnderstood, Operation, RegPart, Source};
+    use crate::place::Place;
     use yaxpeax_arch::LengthedInstruction;
     use yaxpeax_x86::long_mode::{
         InstDecoder, Instruction, Opcode, Operand, RegSpec, register_class,
@@ -76,7 +81,10 @@ mod bits64 {
         let length = instruction.len().to_const() as u8;
         let size = instruction.mem_size().and_then(|size| size.bytes_size());
         let size = size.filter(|size| matches!(size, 1 | 2 | 4 | 8)).ok_or(NotUnderstood)?;
-        Ok(Access { length, size, operation: operation(&instruction)? })
+        let operation = operation(&instruction)?;
+        let memory = if instruction.operand(0).is_memory() { 0 } else { 1 };
+        let place = Place::of(&instruction, memory).ok_or(NotUnderstood)?;
+        Ok(Access { length, size, operation, place })
     }
 
     fn operation(instruction: &Instruction) -> Result<Operation, NotUnderstood> {
@@ -165,7 +173,9 @@ fn decode_32(bytes: &[u8]) -> Result<Access, NotUnderstood> {
         *to = *from;
     }
     let access = bits64::decode(prefixed.get(..=len).unwrap_or_default())?;
-    Ok(Access { length: access.length - 1, ..access })
+    // Where 64-bit code names an address by its distance from the next instruction, this names it as it is.
+    let place = Place { from_next: false, is_32_bit: true, ..access.place };
+    Ok(Access { length: access.length - 1, place, ..access })
 }
 
 impl RegPart {
@@ -227,7 +237,9 @@ mod tests {
 
     #[track_caller]
     fn check(bytes: &[u8], code: CodeSize, size: u8, operation: Operation) {
-        assert_eq!(decode(bytes, code), Ok(Access { length: bytes.len() as u8, size, operation }));
+        let found = decode(bytes, code);
+        let found = found.map(|access| (access.length, access.size, access.operation));
+        assert_eq!(found, Ok((bytes.len() as u8, size, operation)));
     }
 
     #[test]
@@ -296,6 +308,7 @@ mod tests {
     #[test]
     fn sign_extension_reaches_the_register_size_only() {
         let access = Access {
+            place: Place::default(),
             length: 3,
             size: 1,
             operation: Operation::Load { to: reg(0, 4), signed: true },

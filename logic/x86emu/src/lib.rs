@@ -10,5 +10,6 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod place;
 pub mod prefix;
 pub mod walk;

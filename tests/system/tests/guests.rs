@@ -19,7 +19,11 @@ const GROUPS: [(&str, &str, u64); 10] = [
     ("interrupts", "apic+apic-modes+cr8+ipi+stimer", 0),
     ("memory", "tlb+memory+real-mode", 0),
     ("races", "interrupt-window+hlt-wakeup+storm", 0),
-    ("children", "children+child-ends+child-registers+child-clock+child-many+child-races", 0),
+    (
+        "children",
+        "children+child-ends+child-registers+child-clock+child-memory+child-many+child-races",
+        0,
+    ),
     ("hostile_cpuid", "hostile-cpuid", 1_000_000),
     ("hostile_msr", "hostile-msr", 1_000_000),
     ("hostile_hypercalls", "hostile", 3_000_000),

@@ -206,6 +206,24 @@ impl Vcpu {
         self.nmis == Nmis::Blocked
     }
 
+    /// Whether an NMI's handler has not returned yet.
+    pub fn is_in_nmi_handler(&self) -> bool {
+        match self.nmis {
+            Nmis::Open => false,
+            Nmis::Blocked | Nmis::Stepping { .. } => true,
+            Nmis::Returning { rip } => rip == self.vmcb.rip,
+        }
+    }
+
+    /// Puts the guest into an NMI's handler, or out of it. One that is just stepping out does so.
+    pub fn set_in_nmi_handler(&mut self, inside: bool) {
+        if inside && !self.is_in_nmi_handler() {
+            self.block_nmis();
+        } else if !inside && !matches!(self.nmis, Nmis::Stepping { .. }) {
+            self.open_nmis();
+        }
+    }
+
     /// Asks for [`Exit::NmiWindow`] once an NMI can be delivered. Until then nothing else may be.
     pub fn request_nmi_window(&mut self) -> bool {
         if matches!(self.nmis, Nmis::Returning { .. }) && !self.has_event() {

@@ -171,14 +171,18 @@ fn on_fault(
         Err(fault) => fault.message(),
     };
     let (instruction_byte_count, instruction_bytes) = mmio::instruction(vp.partition, &state.vcpu);
+    let bytes = instruction_bytes.get(..usize::from(instruction_byte_count)).unwrap_or_default();
+    let gva = mmio::linear_address(vp.partition, state, fault, bytes);
     let payload = MemoryIntercept {
         header: intercepts::header(vp, state, 0, access.access_type()),
         cache_type: 6,
         instruction_byte_count,
-        access_info: MemoryAccessInfo::new(),
+        access_info: MemoryAccessInfo::new()
+            .with_gva_valid(gva.is_some())
+            .with_gva_gpa_valid(gva.is_some()),
         tpr_priority: state.apic.tpr(),
         reserved: 0,
-        gva: 0,
+        gva: gva.unwrap_or(0),
         gpa: Gpa(fault.gpa),
         instruction_bytes,
     };

@@ -8,6 +8,7 @@ use crate::vp::{State, Vp};
 use arch_x86::cpu;
 use arch_x86::vcpu::{LpContext, NestedFault, SegmentName, SystemReg, Vcpu};
 use x86emu::access::{self, Access, CodeSize, NotUnderstood};
+use x86emu::place::DataSegment;
 use x86emu::walk::{self, Paging};
 use zemindef::counters::Counter;
 
@@ -80,29 +81,70 @@ fn write(lp: &'static Lp, vp: &'static Vp, state: &mut State, offset: u32, value
 
 /// Finds and decodes the instruction at the guest's instruction pointer.
 pub fn decode(partition: &Partition, vcpu: &Vcpu) -> Result<Access, NotUnderstood> {
-    let cs = vcpu.segment(SegmentName::Cs);
-    let code = match cs.attributes {
+    let (len, bytes) = instruction(partition, vcpu);
+    access::decode(bytes.get(..usize::from(len)).unwrap_or_default(), code_size(vcpu))
+}
+
+fn code_size(vcpu: &Vcpu) -> CodeSize {
+    match vcpu.segment(SegmentName::Cs).attributes {
         attributes if attributes & LONG != 0 => CodeSize::Bits64,
         attributes if attributes & DEFAULT_32 != 0 => CodeSize::Bits32,
         _ => CodeSize::Bits16,
-    };
-    let base = if code == CodeSize::Bits64 { 0 } else { cs.base };
-    let mut bytes = [0; INSTRUCTION_MAX];
-    let len = fetch(partition, vcpu, base.wrapping_add(vcpu.rip()), &mut bytes);
-    access::decode(bytes.get(..len).unwrap_or_default(), code)
+    }
+}
+
+/// Linear address of the next instruction.
+fn instruction_pointer(vcpu: &Vcpu) -> u64 {
+    let cs = vcpu.segment(SegmentName::Cs);
+    if cs.attributes & LONG != 0 { vcpu.rip() } else { cs.base.wrapping_add(vcpu.rip()) }
 }
 
 /// The bytes at the guest's instruction pointer, as far as they can be read, and how many.
 pub fn instruction(partition: &Partition, vcpu: &Vcpu) -> (u8, [u8; 16]) {
     let mut bytes = [0; INSTRUCTION_MAX];
-    let cs = vcpu.segment(SegmentName::Cs);
-    let base = if cs.attributes & LONG != 0 { 0 } else { cs.base };
-    let len = fetch(partition, vcpu, base.wrapping_add(vcpu.rip()), &mut bytes);
+    let len = fetch(partition, vcpu, instruction_pointer(vcpu), &mut bytes);
     let mut padded = [0; 16];
     for (to, from) in padded.iter_mut().zip(bytes) {
         *to = from;
     }
     (len as u8, padded)
+}
+
+/// The linear address of the access that `bytes`, the guest's next instruction, could not make. `None` unless that is sure: the
+/// instruction is understood, and the guest's tables lead from there to where the access went.
+pub fn linear_address(
+    partition: &Partition,
+    state: &mut State,
+    fault: NestedFault,
+    bytes: &[u8],
+) -> Option<u64> {
+    if !is_by_instruction(state, fault) {
+        return None;
+    }
+    let linear = if fault.execute {
+        instruction_pointer(&state.vcpu)
+    } else {
+        operand_address(state, bytes)?
+    };
+    let read = |gpa: u64, size: usize| partition.read_entry(gpa, size);
+    let gpa = walk::translate(paging(&state.vcpu), linear, read).ok()?;
+    (gpa == fault.gpa).then_some(linear)
+}
+
+/// Linear address of the operand in memory of an instruction.
+fn operand_address(state: &mut State, bytes: &[u8]) -> Option<u64> {
+    let code = code_size(&state.vcpu);
+    let access = access::decode(bytes, code).ok()?;
+    let next = state.vcpu.rip().wrapping_add(access.length.into());
+    let offset = access.place.offset(state.vcpu.regs(), next);
+    let base = |name| state.vcpu.segment(name).base;
+    let linear = match access.place.segment {
+        DataSegment::Fs => base(SegmentName::Fs).wrapping_add(offset),
+        DataSegment::Gs => base(SegmentName::Gs).wrapping_add(offset),
+        DataSegment::Data if code == CodeSize::Bits64 => offset,
+        DataSegment::Data => base(SegmentName::Ds).wrapping_add(offset),
+    };
+    Some(if code == CodeSize::Bits64 { linear } else { linear & 0xFFFF_FFFF })
 }
 
 /// How the guest translates addresses now.

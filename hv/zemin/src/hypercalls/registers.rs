@@ -1,7 +1,7 @@
 //! Registers of a VP by name (TLFS, "Virtual Processor Registers").
 
 use crate::exit::child_msr;
-use crate::intercepts::{from_segment, pending, segment};
+use crate::intercepts::{from_segment, interrupt_state, pending, segment};
 use crate::lp;
 use crate::vp::{Activity, Request, State, Vp};
 use arch_x86::vcpu::{Event, Reg, SegmentName, SystemReg, TableName};
@@ -178,9 +178,7 @@ pub fn get(vp: &Vp, state: &mut State, name: N) -> Result<RegisterValue, HvStatu
             .with_halt_suspend(state.activity == Activity::Halted)
             .into_bits(),
         N::PENDING_INTERRUPTION => pending(state.vcpu.pending_event()).into_bits(),
-        N::INTERRUPT_STATE => {
-            InterruptState::new().with_interrupt_shadow(state.vcpu.interrupt_shadow()).into_bits()
-        }
+        N::INTERRUPT_STATE => interrupt_state(&state.vcpu).into_bits(),
         // An exception that was asked for waits as an interruption.
         N::PENDING_EVENT0 => 0,
         N::DELIVERABILITY_NOTIFICATIONS => vp.wanted_slots.load(Ordering::Relaxed),
@@ -245,7 +243,10 @@ pub fn set(vp: &Vp, state: &mut State, name: N, value: RegisterValue) -> Result<
         N::PENDING_INTERRUPTION => inject(state, PendingInterruption::from_bits(low))?,
         N::PENDING_EVENT0 => inject_exception(state, value)?,
         N::INTERRUPT_STATE => {
-            state.vcpu.set_interrupt_shadow(InterruptState::from_bits(low).interrupt_shadow());
+            let wanted = InterruptState::from_bits(low);
+            state.vcpu.set_interrupt_shadow(wanted.interrupt_shadow());
+            state.vcpu.set_in_nmi_handler(wanted.nmi_masked());
+            state.reevaluate = true;
         }
         // The VP's index is its APIC id.
         N::INITIAL_APIC_ID | N::APIC_ID if low == u64::from(vp.apic_id) => {}

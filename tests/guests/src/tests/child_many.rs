@@ -1,6 +1,7 @@
 //! Children with more VPs than the machine could have processors.
 
 use super::children::{self, create, deposit, disable, enable, fast, hear, map, rep};
+use super::subject::{enter_paging, set_of};
 use guests::clock::wait_until;
 use guests::cpu::{cli, peek32, poke, poke32, sti_hlt};
 use guests::hypercall::{Answer, SELF, with_input};
@@ -99,17 +100,17 @@ fn flushes(t: &Checks, messages: u64) {
     poke(ram + INPUT + 8, 3);
     equal!(t, map(id, ram).status(), HvStatus::SUCCESS, "map");
     let intercepts = children::state_page(t, id, 1);
-    enter_paging(t, id, 0, FLUSHER_AT);
-    enter_paging(t, id, READER, LOOP_AT);
+    enter_paging(t, (id, 0), DIRECTORY, FLUSHER_AT);
+    enter_paging(t, (id, READER), DIRECTORY, LOOP_AT);
     poke32(ram + TABLE, SHOWN[0] as u32 | 3);
-    equal!(t, set(id, READER, &[(N::EXPLICIT_SUSPEND, 0, 0)]), HvStatus::SUCCESS, "start");
+    equal!(t, set_of((id, READER), &[(N::EXPLICIT_SUSPEND, 0, 0)]), HvStatus::SUCCESS, "start");
     for round in 0..ROUNDS {
         let shown = SHOWN[round as usize % 2];
         check!(t, counts_on(ram), "the reader does not run");
         poke32(ram + TABLE, shown as u32 | 3);
         let start =
             [(N::RIP, FLUSHER_AT, 0), (N::INTERCEPT_SUSPEND, 0, 0), (N::EXPLICIT_SUSPEND, 0, 0)];
-        equal!(t, set(id, 0, &start), HvStatus::SUCCESS, "start of the flush");
+        equal!(t, set_of((id, 0), &start), HvStatus::SUCCESS, "start of the flush");
         check!(t, hear(t, id, messages, sleep), "no end of the flush");
         equal!(t, peek32(intercepts), children::IO_PORT, "intercept");
         equal!(t, peek32(ram + RESULT) & 0xFFFF, 0, "status of the flush");
@@ -169,34 +170,4 @@ fn map_statistics(object: StatsObjectType, id: u64, vp: u64) -> HvStatus {
 
 fn unmap_statistics(object: StatsObjectType, id: u64, vp: u64) -> HvStatus {
     statistics_call(C::UNMAP_STATS_PAGE, object, id, vp).status()
-}
-
-/// Sets registers of a VP.
-fn set(id: u64, vp: u64, registers: &[(N, u64, u64)]) -> HvStatus {
-    for (name, low, high) in registers {
-        let element = [id, vp, name.0.into(), 0, *low, *high];
-        match with_input(rep(C::SET_VP_REGISTERS, 1), &element).status() {
-            HvStatus::SUCCESS => {}
-            other => return other,
-        }
-    }
-    HvStatus::SUCCESS
-}
-
-/// Puts a VP into 32-bit code with paging.
-fn enter_paging(t: &Checks, id: u64, vp: u64, rip: u64) {
-    let code = 0xC09B_0008_FFFF_FFFF;
-    let data = 0xC093_0010_FFFF_FFFF;
-    let registers = [
-        (N::CS, 0, code),
-        (N::SS, 0, data),
-        (N::DS, 0, data),
-        (N::ES, 0, data),
-        (N::CR3, DIRECTORY, 0),
-        (N::CR4, 1 << 4, 0),
-        (N::CR0, 1 << 31 | 0x11, 0),
-        (N::RIP, rip, 0),
-        (N::INTERNAL_ACTIVITY_STATE, 0, 0),
-    ];
-    equal!(t, set(id, vp, &registers), HvStatus::SUCCESS, "registers of VP {vp}");
 }

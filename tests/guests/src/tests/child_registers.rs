@@ -1,16 +1,19 @@
 //! The registers of a child, of which its parent has two views: by name, and on the register page. Both are one.
 
 use super::children::{CODE_AT, disable, enable};
-use super::subject::{RAX, RDX, RIP, Subject, XMM0};
+use super::subject::{INTERRUPT_STATE, RAX, RDX, RIP, RSP, Subject, XMM0};
 use guests::clock::wait_until;
 use guests::cpu::peek32;
 use guests::report::Checks;
-use guests::{check, equal};
+use guests::{check, equal, memory};
 use hvdef::HvStatus;
-use hvdef::register::RegisterName as N;
+use hvdef::register::{InterruptState, RegisterName as N};
 
 /// `1: out dx, al; out dx, al; 2: inc ax; jmp 2b`, in real mode.
 const CODE: [u8; 5] = [0xEE, 0xEE, 0x40, 0xEB, 0xFD];
+/// The handler of NMIs: `out dx, al; iret`.
+const HANDLER_AT: u64 = CODE_AT + 0x100;
+const HANDLER: [u8; 2] = [0xEE, 0xCF];
 /// Where it counts.
 const LOOP: u64 = CODE_AT + 2;
 
@@ -21,6 +24,7 @@ pub fn run(t: &Checks) {
         before_its_first_run(&child);
         after_an_intercept(&child);
         while_it_runs(&child);
+        in_an_nmi_handler(&child);
         child.end();
     }
     disable();
@@ -82,4 +86,28 @@ fn while_it_runs(child: &Subject<'_>) {
     equal!(t, child.suspend(), HvStatus::SUCCESS, "suspend once more");
     child.resume();
     child.is_at_port(CODE_AT, 0x43);
+}
+
+/// A VP in an NMI's handler says so, and can be told that it is in one.
+fn in_an_nmi_handler(child: &Subject<'_>) {
+    let t = child.t;
+    memory::put(child.ram + HANDLER_AT, &HANDLER);
+    memory::put(child.ram + 4 * 2, &(HANDLER_AT as u32).to_le_bytes());
+    let masked = InterruptState::new().with_nmi_masked(true).into_bits();
+    equal!(t, child.get(N::INTERRUPT_STATE), 0, "interrupt state");
+    child.write(&[(RIP, LOOP), (RSP, 0x8000)]);
+    child.resume();
+    child.send_nmi();
+    child.is_at_port(HANDLER_AT, child.page(RAX) & 0xFF);
+    equal!(t, child.page(INTERRUPT_STATE), masked, "interrupt state on the page in the handler");
+    equal!(t, child.get(N::INTERRUPT_STATE), masked, "interrupt state by name in the handler");
+    child.set(N::INTERRUPT_STATE, 0);
+    equal!(t, child.get(N::INTERRUPT_STATE), 0, "interrupt state after it was set");
+    child.set(N::INTERRUPT_STATE, masked);
+    equal!(t, child.page(INTERRUPT_STATE), masked, "interrupt state after it was set again");
+    // The next one waits for the end of the handler, and then finds the handler anew.
+    child.send_nmi();
+    child.write(&[(RIP, HANDLER_AT + 1)]);
+    child.resume();
+    child.is_at_port(HANDLER_AT, child.page(RAX) & 0xFF);
 }

@@ -6,6 +6,7 @@ mod apic_timer;
 mod child_clock;
 mod child_ends;
 mod child_many;
+mod child_memory;
 mod child_races;
 mod child_registers;
 mod children;
@@ -81,6 +82,7 @@ const TESTS: &[Test] = &[
     test("child-registers", Need::Root, 1, child_registers::run),
     test("child-clock", Need::Root, 1, child_clock::run),
     test("child-many", Need::Root, 1, child_many::run),
+    test("child-memory", Need::Root, 1, child_memory::run),
     test("child-races", Need::Root, 2, child_races::run),
     test("hostile-cpuid", Need::HyperV, 1, hostile_cpuid::run),
     test("hostile-msr", Need::HyperV, 1, hostile_msr::run),

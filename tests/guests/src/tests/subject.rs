@@ -8,6 +8,7 @@ use guests::cpu::{peek, peek32, poke, poke32};
 use guests::hypercall::{output, with_input};
 use guests::report::Checks;
 use guests::{cpu, equal, memory};
+use hvdef::hypercall::interrupt::InterruptType;
 use hvdef::property::PartitionProperty as P;
 use hvdef::register::RegisterName as N;
 use hvdef::{HvStatus, HypercallCode as C};
@@ -25,7 +26,9 @@ pub struct Place {
 /// Registers there.
 pub const RAX: Place = Place { at: 8, class: 1 };
 pub const RDX: Place = Place { at: 24, class: 1 };
+pub const RSP: Place = Place { at: 40, class: 1 };
 pub const RIP: Place = Place { at: 136, class: 1 << 1 };
+pub const INTERRUPT_STATE: Place = Place { at: 408, class: 0 };
 pub const XMM0: Place = Place { at: 160, class: 1 << 2 };
 
 /// A child with one VP, its state pages, and the parent's message page.
@@ -71,6 +74,11 @@ impl<'a> Subject<'a> {
         let intercepts = state_page(t, id, 1);
         let registers = state_page(t, id, 0);
         Some(Self { t, id, pages, ram, messages, registers, intercepts })
+    }
+
+    /// Its name.
+    pub fn vp(&self) -> (u64, u64) {
+        (self.id, 0)
     }
 
     /// Sets a property of its partition.
@@ -126,6 +134,13 @@ impl<'a> Subject<'a> {
         equal!(self.t, done.status(), HvStatus::SUCCESS, "resume");
     }
 
+    /// Sends it an NMI.
+    pub fn send_nmi(&self) {
+        let control = InterruptType::NMI.0.into();
+        let sent = with_input(C::ASSERT_VIRTUAL_INTERRUPT.0.into(), &[self.id, control, 0, 0]);
+        equal!(self.t, sent.status(), HvStatus::SUCCESS, "NMI");
+    }
+
     /// Suspends it.
     pub fn suspend(&self) -> HvStatus {
         set(self.id, &[(0, 1, 0)]).status()
@@ -162,4 +177,34 @@ impl<'a> Subject<'a> {
         withdraw(t, self.id, self.pages);
         equal!(t, fast(C::DELETE_PARTITION, self.id).status(), HvStatus::SUCCESS, "delete");
     }
+}
+
+/// Sets registers of a VP, which is named by partition and index.
+pub fn set_of((id, vp): (u64, u64), registers: &[(N, u64, u64)]) -> HvStatus {
+    for (name, low, high) in registers {
+        let element = [id, vp, name.0.into(), 0, *low, *high];
+        match with_input(rep(C::SET_VP_REGISTERS, 1), &element).status() {
+            HvStatus::SUCCESS => {}
+            other => return other,
+        }
+    }
+    HvStatus::SUCCESS
+}
+
+/// Puts a VP into 32-bit code with paging, by tables at `directory`.
+pub fn enter_paging(t: &Checks, vp: (u64, u64), directory: u64, rip: u64) {
+    let code = 0xC09B_0008_FFFF_FFFF;
+    let data = 0xC093_0010_FFFF_FFFF;
+    let registers = [
+        (N::CS, 0, code),
+        (N::SS, 0, data),
+        (N::DS, 0, data),
+        (N::ES, 0, data),
+        (N::CR3, directory, 0),
+        (N::CR4, 1 << 4, 0),
+        (N::CR0, 1 << 31 | 0x11, 0),
+        (N::RIP, rip, 0),
+        (N::INTERNAL_ACTIVITY_STATE, 0, 0),
+    ];
+    equal!(t, set_of(vp, &registers), HvStatus::SUCCESS, "registers of VP {vp:?}");
 }
