@@ -279,8 +279,8 @@ impl Vcpu {
         }
     }
 
-    /// An event whose delivery the exit cut short is delivered again. A software interrupt is not: its instruction runs
-    /// again, because RIP still points at it.
+    /// An event whose delivery the exit cut short is delivered again. A software interrupt is not, nor are INT3 and INTO: their
+    /// instruction runs again, because RIP still points at it.
     pub(super) fn keep_interrupted_event(&mut self) {
         let info = self.vmcb.exit_interrupt_info;
         self.vmcb.event_injection = 0;
@@ -289,11 +289,22 @@ impl Vcpu {
         }
         // The processor may not have noted yet that it has taken the virtual interrupt.
         self.withdraw_interrupt();
-        if info & event::TYPE != event::TYPE_SOFTWARE {
+        if !is_by_instruction(info) {
             self.vmcb.event_injection = info;
         }
         if info & event::TYPE == event::TYPE_INTR {
             self.interrupt(info as u8);
         }
+    }
+}
+
+/// Whether an instruction asked for the event, whose handler is to see RIP behind that.
+fn is_by_instruction(info: u64) -> bool {
+    const BREAKPOINT: u8 = 3;
+    const OVERFLOW: u8 = 4;
+    match info & event::TYPE {
+        event::TYPE_SOFTWARE => true,
+        event::TYPE_EXCEPTION => matches!(info as u8, BREAKPOINT | OVERFLOW),
+        _ => false,
     }
 }
