@@ -29,11 +29,13 @@ pub fn take_lent_page(parent: &Partition) -> Result<u64, HvStatus> {
     Ok(page)
 }
 
-/// Takes a page back from the parent's use. The caller has flushed, or flushes before anything private is stored on it.
-pub fn return_lent_page(parent: &Partition, page: u64) {
-    if deposits::hide(parent, page).is_ok() {
-        parent.pool.lock().put(page);
-    }
+/// Takes a page back from the parent's use. It is free for another use when the parent cannot reach it any more.
+pub fn return_lent_page(call: &Call, state: &mut State, page: u64) -> Result<(), HvStatus> {
+    let parent = call.vp.partition;
+    deposits::hide(parent, page)?;
+    tlb::flush_all(call, state);
+    parent.pool.lock().put(page);
+    Ok(())
 }
 
 /// DEPOSIT_MEMORY: all pages of the call, or none.

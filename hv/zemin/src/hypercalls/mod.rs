@@ -180,7 +180,7 @@ fn dispatch(call: &Call, state: &mut State) -> Outcome {
         C::MAP_GPA_PAGES => gpa::map(call, state),
         C::UNMAP_GPA_PAGES => gpa::unmap(call, state),
         C::GET_GPA_PAGES_ACCESS_STATES => gpa::access_states(call, state),
-        C::MAP_STATS_PAGE => stats::map(call),
+        C::MAP_STATS_PAGE => stats::map(call, state),
         C::UNMAP_STATS_PAGE => stats::unmap(call, state),
         C::GET_PARTITION_PROPERTY => property::get(call),
         C::SET_PARTITION_PROPERTY => property::set(call),

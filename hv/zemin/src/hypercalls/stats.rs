@@ -3,7 +3,7 @@
 //! A page comes out of the parent's own pool, which is how it lies in memory that Linux has a `struct page` for. Each LP
 //! brings the pages of itself and of its VP up to date now and then ([`refresh`]).
 
-use super::{Call, memory, tlb};
+use super::{Call, memory};
 use crate::children;
 use crate::lp::{self, Lp};
 use crate::mem::{PAGE, phys};
@@ -71,11 +71,11 @@ impl Mappings {
 }
 
 /// MAP_STATS_PAGE.
-pub fn map(call: &Call) -> Outcome {
-    Outcome::from(try_map(call))
+pub fn map(call: &Call, state: &mut State) -> Outcome {
+    Outcome::from(try_map(call, state))
 }
 
-fn try_map(call: &Call) -> Result<(), HvStatus> {
+fn try_map(call: &Call, state: &mut State) -> Result<(), HvStatus> {
     let input: StatsPageInput = call.input()?;
     validate(&input)?;
     let mut mappings = MAPPINGS.lock();
@@ -89,7 +89,9 @@ fn try_map(call: &Call) -> Result<(), HvStatus> {
     fill(&mapping);
     if let Err(status) = call.output(&MapStatsPageOutput { map_location: hvdef::Gpn(page / PAGE) })
     {
-        memory::return_lent_page(call.vp.partition, page);
+        // Others may be waiting for it while they are waited for.
+        drop(mappings);
+        memory::return_lent_page(call, state, page)?;
         return Err(status);
     }
     mappings.put(slot, mapping);
@@ -101,9 +103,7 @@ pub fn unmap(call: &Call, state: &mut State) -> Outcome {
     Outcome::from(call.input::<StatsPageInput>().and_then(|input| {
         let key = input.identity.to_key();
         let ended = MAPPINGS.lock().take(input.object_type, key).ok_or(HvStatus::NOT_FOUND)?;
-        memory::return_lent_page(call.vp.partition, ended.page);
-        tlb::flush_all(call, state);
-        Ok(())
+        memory::return_lent_page(call, state, ended.page)
     }))
 }
 
