@@ -54,7 +54,9 @@ pub fn get(call: &Call) -> Outcome {
                 partition.vps_per_socket.load(Ordering::Relaxed).into()
             }
             PartitionProperty::SYNTHETIC_PROC_FEATURES if !partition.is_root => {
+                // What was asked for, as far as it is given.
                 partition.synthetic_features.load(Ordering::Relaxed)
+                    & crate::exit::ASSIGNABLE_FEATURES.into_bits()
             }
             PartitionProperty::GUEST_OS_ID => partition.guest_os_id.load(Ordering::Relaxed),
             other => scheduling::get(&partition, other).ok_or(HvStatus::UNKNOWN_PROPERTY)?,

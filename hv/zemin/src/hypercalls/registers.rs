@@ -9,8 +9,8 @@ use core::sync::atomic::Ordering;
 use hvdef::HvStatus;
 use hvdef::msr as hv;
 use hvdef::register::{
-    ExceptionEvent, InternalActivity, InterruptState, PendingInterruption, RegisterName as N,
-    RegisterValue, TableRegister,
+    ExceptionEvent, InternalActivity, InterruptState, InterruptionType, PendingInterruption,
+    RegisterName as N, RegisterValue, TableRegister,
 };
 use xsave_area::Area;
 
@@ -303,13 +303,15 @@ fn inject(state: &mut State, pending: PendingInterruption) -> Result<(), HvStatu
         return Ok(());
     }
     let vector = u8::try_from(pending.vector()).map_err(|_| HvStatus::INVALID_REGISTER_VALUE)?;
-    state.vcpu.inject(match pending.interruption_type() {
-        0 => Event::Interrupt(vector),
-        2 => Event::Nmi,
-        _ => Event::Exception {
+    state.vcpu.inject(match pending.kind() {
+        InterruptionType::INTERRUPT => Event::Interrupt(vector),
+        InterruptionType::NMI => Event::Nmi,
+        InterruptionType::EXCEPTION if vector < 32 && vector != 2 => Event::Exception {
             vector,
             error_code: pending.deliver_error_code().then_some(pending.error_code()),
         },
+        // What an instruction asks for it asks for again.
+        _ => return Err(HvStatus::INVALID_REGISTER_VALUE),
     });
     Ok(())
 }

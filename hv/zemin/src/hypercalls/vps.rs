@@ -180,7 +180,8 @@ pub fn assert_interrupt(call: &Call) -> Outcome {
             _ => return Err(HvStatus::INVALID_PARAMETER),
         };
         let destination =
-            Destination::from_xapic(input.destination as u8, input.control.logical_destination());
+            u8::try_from(input.destination).map_err(|_| HvStatus::INVALID_PARAMETER)?;
+        let destination = Destination::from_xapic(destination, input.control.logical_destination());
         for vp in partition.vps().filter(|vp| vp.address().matches(destination)) {
             deliver_to_child(vp, mode, vector, input.control.level_triggered());
             if mode == DeliveryMode::LowestPriority {

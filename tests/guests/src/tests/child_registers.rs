@@ -1,13 +1,14 @@
 //! The registers of a child, of which its parent has two views: by name, and on the register page. Both are one.
 
 use super::children::{CODE_AT, disable, enable};
-use super::subject::{INTERRUPT_STATE, RAX, RDX, RIP, RSP, Subject, XMM0};
+use super::subject::{FEATURES, INTERRUPT_STATE, RAX, RDX, RIP, RSP, Subject, XMM0, set_of};
 use guests::clock::wait_until;
 use guests::cpu::peek32;
 use guests::report::Checks;
 use guests::{check, equal, memory};
 use hvdef::HvStatus;
-use hvdef::register::{InterruptState, RegisterName as N};
+use hvdef::property::PartitionProperty;
+use hvdef::register::{InterruptState, InterruptionType, PendingInterruption, RegisterName as N};
 
 /// `1: out dx, al; out dx, al; 2: inc ax; jmp 2b`, in real mode.
 const CODE: [u8; 5] = [0xEE, 0xEE, 0x40, 0xEB, 0xFD];
@@ -25,6 +26,7 @@ pub fn run(t: &Checks) {
         after_an_intercept(&child);
         while_it_runs(&child);
         in_an_nmi_handler(&child);
+        refuses(&child);
         child.end();
     }
     disable();
@@ -97,7 +99,8 @@ fn in_an_nmi_handler(child: &Subject<'_>) {
     equal!(t, child.get(N::INTERRUPT_STATE), 0, "interrupt state");
     child.write(&[(RIP, LOOP), (RSP, 0x8000)]);
     child.resume();
-    child.send_nmi();
+    equal!(t, child.send_nmi(0x100), HvStatus::INVALID_PARAMETER, "NMI to APIC id 0x100");
+    equal!(t, child.send_nmi(0), HvStatus::SUCCESS, "NMI");
     child.is_at_port(HANDLER_AT, child.page(RAX) & 0xFF);
     equal!(t, child.page(INTERRUPT_STATE), masked, "interrupt state on the page in the handler");
     equal!(t, child.get(N::INTERRUPT_STATE), masked, "interrupt state by name in the handler");
@@ -106,8 +109,32 @@ fn in_an_nmi_handler(child: &Subject<'_>) {
     child.set(N::INTERRUPT_STATE, masked);
     equal!(t, child.page(INTERRUPT_STATE), masked, "interrupt state after it was set again");
     // The next one waits for the end of the handler, and then finds the handler anew.
-    child.send_nmi();
+    equal!(t, child.send_nmi(0), HvStatus::SUCCESS, "NMI in the handler of one");
     child.write(&[(RIP, HANDLER_AT + 1)]);
     child.resume();
     child.is_at_port(HANDLER_AT, child.page(RAX) & 0xFF);
+}
+
+/// What no processor delivers is not taken for something else.
+fn refuses(child: &Subject<'_>) {
+    let t = child.t;
+    let features = child.property(PartitionProperty::SYNTHETIC_PROC_FEATURES);
+    equal!(t, features, FEATURES, "features of which one was asked for in vain");
+    let event = |kind: InterruptionType, vector: u16| {
+        let event = PendingInterruption::new().with_pending(true).with_interruption_type(kind.0);
+        let (name, value) = (N::PENDING_INTERRUPTION, event.with_vector(vector).into_bits());
+        set_of(child.vp(), &[(name, value, 0)])
+    };
+    for (kind, vector) in [
+        (InterruptionType::SOFTWARE_INTERRUPT, 0x80),
+        (InterruptionType::SOFTWARE_EXCEPTION, 3),
+        (InterruptionType::EXCEPTION, 0x20),
+        (InterruptionType::EXCEPTION, 2),
+        (InterruptionType::INTERRUPT, 0x100),
+    ] {
+        let status = event(kind, vector);
+        equal!(t, status, HvStatus::INVALID_REGISTER_VALUE, "{kind:?} with vector {vector:#x}");
+    }
+    equal!(t, event(InterruptionType::EXCEPTION, 6), HvStatus::SUCCESS, "#UD");
+    child.set(N::PENDING_INTERRUPTION, 0);
 }

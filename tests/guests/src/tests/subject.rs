@@ -15,7 +15,10 @@ use hvdef::{HvStatus, HypercallCode as C};
 
 /// Synthetic features: hypervisor, reference time, SynIC, timers, APIC, hypercalls, VP index, reference TSC page, direct timers,
 /// flushes.
-const FEATURES: u64 = 0b1_1111_1011 | 1 << 9 | 1 << 22 | 1 << 25;
+pub const FEATURES: u64 = 0b1_1111_1011 | 1 << 9 | 1 << 22 | 1 << 25;
+
+/// A feature that no child gets.
+const NEVER: u64 = 1 << 60;
 
 /// A word on the register page, and what stands for its class among the changes.
 #[derive(Clone, Copy)]
@@ -61,7 +64,7 @@ impl<'a> Subject<'a> {
             deposit(id, pages, DEPOSIT),
             with_input(
                 C::SET_PARTITION_PROPERTY.0.into(),
-                &[id, P::SYNTHETIC_PROC_FEATURES.0.into(), FEATURES],
+                &[id, P::SYNTHETIC_PROC_FEATURES.0.into(), FEATURES | NEVER],
             ),
             fast(C::INITIALIZE_PARTITION, id),
             map(id, ram),
@@ -134,11 +137,10 @@ impl<'a> Subject<'a> {
         equal!(self.t, done.status(), HvStatus::SUCCESS, "resume");
     }
 
-    /// Sends it an NMI.
-    pub fn send_nmi(&self) {
-        let control = InterruptType::NMI.0.into();
-        let sent = with_input(C::ASSERT_VIRTUAL_INTERRUPT.0.into(), &[self.id, control, 0, 0]);
-        equal!(self.t, sent.status(), HvStatus::SUCCESS, "NMI");
+    /// Sends an NMI to the VP with this APIC id.
+    pub fn send_nmi(&self, destination: u64) -> HvStatus {
+        let input = [self.id, InterruptType::NMI.0.into(), destination, 0];
+        with_input(C::ASSERT_VIRTUAL_INTERRUPT.0.into(), &input).status()
     }
 
     /// Suspends it.
