@@ -50,7 +50,17 @@ fn transfer<M: Mapping>(
     scratch: &mut Scratch,
 ) -> Result<(), IoError> {
     let Scratch { extents, pieces } = scratch;
-    let guard = jobs::cut(mapping, request, extents, pieces)?;
+    let guard = jobs::map(mapping, request, extents)?;
+    if let Some((fd, offset)) = jobs::whole(mapping, request, extents) {
+        match move_runs(&request.operation, fd, request.buffer.iovecs(), offset) {
+            Ok(bytes) if bytes == request.buffer.len() => return jobs::finish(mapping, guard),
+            // By pieces, from the beginning.
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    jobs::cut(mapping, request, extents, pieces)?;
     for piece in pieces.iter_mut() {
         let fd = mapping.file(piece.file).ok_or(IoError::Unsupported)?.fd;
         loop {

@@ -1,10 +1,11 @@
 //! Requests cut into pieces of files.
 
 use super::direct::{Alignment, Bounce};
-use super::mapping::{Extent, Mapping, Place};
+use super::mapping::{Extent, FileRef, Mapping, Place};
 use crate::block::{IoError, Operation, Request};
 use libc::iovec;
 use std::io;
+use std::os::fd::BorrowedFd;
 use vmbus::memory::Scatter;
 
 /// The memory of a piece.
@@ -99,20 +100,41 @@ pub(super) enum Guard<M: Mapping> {
     Write(M::WriteGuard),
 }
 
-/// Cuts a read or write into pieces. Pieces of a read that are nowhere are zeroed at once.
-pub(super) fn cut<M: Mapping>(
+/// Finds where a read or write goes.
+pub(super) fn map<M: Mapping>(
     mapping: &M,
     request: &Request,
     extents: &mut Vec<Extent>,
-    pieces: &mut Vec<Piece>,
 ) -> Result<Guard<M>, IoError> {
     extents.clear();
-    pieces.clear();
     let (offset, length) = (request.offset, request.length);
-    let guard = match request.operation {
+    Ok(match request.operation {
         Operation::Read => Guard::Read(mapping.map_read(offset, length, extents)?),
         _ => Guard::Write(mapping.map_write(offset, length, extents)?),
-    };
+    })
+}
+
+/// Where all of a read or write goes, if it is one piece of one file, and that takes the buffer as it is.
+pub(super) fn whole<'a, M: Mapping>(
+    mapping: &'a M,
+    request: &Request,
+    extents: &[Extent],
+) -> Option<(BorrowedFd<'a>, u64)> {
+    let &[Extent { place: Place::File { file, offset }, length }] = extents else { return None };
+    let FileRef { fd, alignment } = mapping.file(file)?;
+    let buffer = &request.buffer;
+    let fits = alignment.is_none_or(|alignment| alignment.fits(buffer.iovecs()));
+    (fits && length == buffer.len() as u64).then_some((fd, offset))
+}
+
+/// Cuts a read or write that has been mapped into pieces. Pieces of a read that are nowhere are zeroed at once.
+pub(super) fn cut<M: Mapping>(
+    mapping: &M,
+    request: &Request,
+    extents: &[Extent],
+    pieces: &mut Vec<Piece>,
+) -> Result<(), IoError> {
+    pieces.clear();
     let mut start = 0;
     for extent in extents.iter() {
         let length = (extent.length as usize).min(request.buffer.len().saturating_sub(start));
@@ -129,7 +151,7 @@ pub(super) fn cut<M: Mapping>(
         }
         start += length;
     }
-    Ok(guard)
+    Ok(())
 }
 
 /// Tells the mapping that all pieces are done.

@@ -8,7 +8,7 @@ use super::jobs::{self, Buffer, Guard, Piece};
 use super::mapping::{Extent, Mapping};
 use super::registered::Registered;
 use super::threads::ThreadQueue;
-use crate::block::{Completed, IoError, Operation, Queue, Request};
+use crate::block::{Completed, IoError, Operation, Queue, Request, Submitted};
 use io_uring::squeue::Entry;
 use io_uring::{IoUring, opcode, types};
 use std::collections::VecDeque;
@@ -23,7 +23,7 @@ const FLUSH: u32 = u32::MAX;
 
 /// A request under way.
 struct Job<M: Mapping> {
-    request: Request,
+    request: Box<Request>,
     guard: Option<Guard<M>>,
     /// Submissions that have not come back.
     outstanding: u32,
@@ -92,11 +92,17 @@ impl<M: Mapping> UringQueue<M> {
     }
 
     /// Starts a read or write.
-    fn begin_transfer(&mut self, request: Request) -> Result<(), Request> {
-        let Some(index) = self.free.pop() else { return Err(request) };
-        let Some(slot) = self.slots.get_mut(index as usize) else { return Err(request) };
-        let cut = jobs::cut(&*self.mapping, &request, &mut self.extents, &mut slot.pieces);
-        let (guard, error) = match cut {
+    fn begin_transfer(&mut self, request: Box<Request>) -> Submitted {
+        let Some(index) = self.free.pop() else { return Submitted::Refused(request) };
+        let Some(slot) = self.slots.get_mut(index as usize) else {
+            return Submitted::Refused(request);
+        };
+        let mapping = &*self.mapping;
+        let guard = jobs::map(mapping, &request, &mut self.extents).and_then(|guard| {
+            jobs::cut(mapping, &request, &self.extents, &mut slot.pieces)?;
+            Ok(guard)
+        });
+        let (guard, error) = match guard {
             Ok(guard) => (Some(guard), None),
             Err(error) => (None, Some(error)),
         };
@@ -106,16 +112,18 @@ impl<M: Mapping> UringQueue<M> {
         if count == 0 {
             self.settle(index);
         }
-        Ok(())
+        Submitted::UnderWay
     }
 
-    fn begin_flush(&mut self, request: Request) -> Result<(), Request> {
-        let Some(index) = self.free.pop() else { return Err(request) };
-        let Some(slot) = self.slots.get_mut(index as usize) else { return Err(request) };
+    fn begin_flush(&mut self, request: Box<Request>) -> Submitted {
+        let Some(index) = self.free.pop() else { return Submitted::Refused(request) };
+        let Some(slot) = self.slots.get_mut(index as usize) else {
+            return Submitted::Refused(request);
+        };
         slot.job =
             Some(Job { request, guard: None, outstanding: 1, error: None, is_flushing: true });
         self.submit_flush(index);
-        Ok(())
+        Submitted::UnderWay
     }
 
     fn submit_piece(&mut self, index: u32, number: u32) {
@@ -231,25 +239,32 @@ impl<M: Mapping> UringQueue<M> {
             return self.submit_flush(index);
         }
         self.free.push(index);
-        let request = Request { operation: Operation::Flush, ..job.request };
-        if let Err(request) = self.help(request) {
-            let result = Err(IoError::Host(io::ErrorKind::Other.into()));
-            self.done.push_back(Completed { request, result, copied: false });
+        let mut request = job.request;
+        request.operation = Operation::Flush;
+        match self.help(request) {
+            Submitted::UnderWay => {}
+            Submitted::Done(completed) => self.done.push_back(completed),
+            Submitted::Refused(request) => {
+                let result = Err(IoError::Host(io::ErrorKind::Other.into()));
+                self.done.push_back(Completed { request, result, copied: false });
+            }
         }
     }
 
     /// Hands a request to the thread.
-    fn help(&mut self, request: Request) -> Result<(), Request> {
+    fn help(&mut self, request: Box<Request>) -> Submitted {
         if self.helper.is_none() {
             let helper = ThreadQueue::with_threads(Arc::clone(&self.mapping), &self.wake, 1);
             self.helper =
                 helper.inspect_err(|error| tracing::error!(%error, "no thread for a disk")).ok();
         }
-        let Some(helper) = &mut self.helper else { return Err(request) };
-        helper.submit(request)?;
-        helper.kick();
-        self.helped += 1;
-        Ok(())
+        let Some(helper) = &mut self.helper else { return Submitted::Refused(request) };
+        let submitted = helper.submit(request);
+        if matches!(submitted, Submitted::UnderWay) {
+            helper.kick();
+            self.helped += 1;
+        }
+        submitted
     }
 
     /// Tells the kernel of everything new. Completions that come at once ring no bell.
@@ -261,7 +276,7 @@ impl<M: Mapping> UringQueue<M> {
 }
 
 impl<M: Mapping> Queue for UringQueue<M> {
-    fn submit(&mut self, request: Request) -> Result<(), Request> {
+    fn submit(&mut self, request: Box<Request>) -> Submitted {
         match request.operation {
             Operation::Read | Operation::Write { .. } => self.begin_transfer(request),
             Operation::Flush if self.mapping.flush_file().is_some() => self.begin_flush(request),

@@ -44,7 +44,7 @@ pub fn execute(
         Command::ModeSelect { long, .. } => mode::select(long, parameters),
         Command::ReadCapacity10 => capacity_10(info, reply),
         Command::ReadCapacity16 { room } => capacity_16(info, room, reply),
-        Command::Read(extent) => io(info, Operation::Read, extent),
+        Command::Read(extent) => read(info, extent),
         Command::Write { extent, fua } => write(info, Operation::Write { fua }, extent),
         Command::Verify { compare: true, .. } => Outcome::Check(Sense::INVALID_FIELD),
         Command::Verify { extent, .. } => match bytes(info, extent) {
@@ -121,7 +121,13 @@ pub(super) fn io(info: &DiskInfo, operation: Operation, extent: Extent) -> Outco
     }
 }
 
-fn write(info: &DiskInfo, operation: Operation, extent: Extent) -> Outcome {
+/// READ in all its forms.
+pub fn read(info: &DiskInfo, extent: Extent) -> Outcome {
+    io(info, Operation::Read, extent)
+}
+
+/// WRITE and what writes like it.
+pub fn write(info: &DiskInfo, operation: Operation, extent: Extent) -> Outcome {
     if info.read_only {
         return Outcome::Check(Sense::WRITE_PROTECTED);
     }

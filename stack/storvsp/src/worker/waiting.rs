@@ -1,7 +1,7 @@
 //! Requests that wait for space in their store.
 
 use super::Worker;
-use crate::block::{Completed, IoError, Request};
+use crate::block::{Completed, IoError, Request, Submitted};
 use crate::controller::NoSpace;
 use std::sync::atomic::Ordering;
 
@@ -25,10 +25,12 @@ impl Worker {
         for (number, request) in std::mem::take(&mut self.waiting) {
             let submitted = match self.attached.get_mut(number) {
                 Some(lun) => lun.submit(request),
-                None => Err(request),
+                None => Submitted::Refused(request),
             };
-            if let Err(request) = submitted {
-                self.give_up(number, request);
+            match submitted {
+                Submitted::UnderWay => {}
+                Submitted::Done(completed) => self.ended(number, completed),
+                Submitted::Refused(request) => self.give_up(number, request),
             }
         }
         self.count_waiting();
@@ -42,7 +44,7 @@ impl Worker {
         self.count_waiting();
     }
 
-    fn give_up(&mut self, number: u8, request: Request) {
+    fn give_up(&mut self, number: u8, request: Box<Request>) {
         let result = Err(IoError::NoSpace);
         self.complete(number, Completed { request, result, copied: false });
     }
