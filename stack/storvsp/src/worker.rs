@@ -281,15 +281,21 @@ impl Worker {
         }
     }
 
-    /// Queues the answer in a slot, if one is wanted.
+    /// Sends the answer in a slot, if one is wanted, or queues it until there is room.
     fn finish(&mut self, index: u32) {
-        match self.slots.get_mut(index) {
-            Some(Slot { wants_answer: true, .. }) => self.answers.push_back(Answer::Slot(index)),
-            Some(slot) => {
-                slot.stations = None;
-                self.slots.put_back(index);
-            }
-            None => {}
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let is_done = if slot.wants_answer {
+            // A ring that is unusable says so again when it is the answer's turn.
+            self.answers.is_empty()
+                && send(&mut self.channel, slot, &mut self.recorded).unwrap_or(false)
+        } else {
+            slot.stations = None;
+            true
+        };
+        if is_done {
+            self.slots.put_back(index);
+        } else {
+            self.answers.push_back(Answer::Slot(index));
         }
     }
 
@@ -303,12 +309,12 @@ impl Worker {
         self.controller.recorder.record(all.map(|stations| Stations { answered, ..stations }));
     }
 
-    /// Sends as many answers as there is room for.
+    /// Sends as many of the answers that wait as there is room for.
     fn answer(&mut self) -> Result<bool, RingError> {
         let mut progress = false;
         while let Some(answer) = self.answers.front() {
             let sent = match *answer {
-                Answer::Slot(index) => self.send(index)?,
+                Answer::Slot(index) => self.send_late(index)?,
                 Answer::Notice(operation) => self.send_notice(operation)?,
             };
             if !sent {
@@ -321,18 +327,13 @@ impl Worker {
         Ok(progress)
     }
 
-    /// Sends the answer in a slot; whether there was room.
-    fn send(&mut self, index: u32) -> Result<bool, RingError> {
+    fn send_late(&mut self, index: u32) -> Result<bool, RingError> {
         let Some(slot) = self.slots.get_mut(index) else { return Ok(true) };
-        let payload: [u64; 8] = transmute!(slot.packet);
-        if !self.channel.send(&Packet::completion(slot.transaction_id, &payload))? {
-            return Ok(false);
+        let is_sent = send(&mut self.channel, slot, &mut self.recorded)?;
+        if is_sent {
+            self.slots.put_back(index);
         }
-        if let Some(stations) = slot.stations.take() {
-            self.recorded.push(*stations);
-        }
-        self.slots.put_back(index);
-        Ok(true)
+        Ok(is_sent)
     }
 
     fn send_notice(&mut self, operation: Operation) -> Result<bool, RingError> {
@@ -340,4 +341,18 @@ impl Worker {
         let payload: [u64; 8] = transmute!(packet);
         self.channel.send(&Packet::in_band(0, &payload))
     }
+}
+
+/// Sends the answer in a slot; whether there was room.
+fn send(
+    channel: &mut Channel,
+    slot: &mut Slot,
+    recorded: &mut Vec<Stations>,
+) -> Result<bool, RingError> {
+    let payload: [u64; 8] = transmute!(slot.packet);
+    let is_sent = channel.send(&Packet::completion(slot.transaction_id, &payload))?;
+    if is_sent && let Some(stations) = slot.stations.take() {
+        recorded.push(*stations);
+    }
+    Ok(is_sent)
 }

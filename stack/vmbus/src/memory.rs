@@ -39,6 +39,16 @@ struct Region {
     host: NonNull<u8>,
 }
 
+impl Region {
+    /// Where `length` bytes at `gpa` are, if all of them are in here.
+    fn host(&self, gpa: u64, length: usize) -> Option<NonNull<u8>> {
+        let offset = gpa.checked_sub(self.gpa)?;
+        let end = offset.checked_add(length as u64)?;
+        // SAFETY: `offset` is at most `size`, and that many bytes are mapped from `host` on.
+        (end <= self.size).then(|| unsafe { self.host.add(offset as usize) })
+    }
+}
+
 struct Map {
     regions: Vec<Region>,
     /// See [`GuestMemory::is_resident`].
@@ -85,14 +95,7 @@ impl GuestMemory {
 
     /// The host's address of `length` bytes at `gpa`, if they are RAM of one region.
     fn host(&self, gpa: u64, length: usize) -> Result<NonNull<u8>, NotRam> {
-        let found = self.0.regions.iter().find_map(|region| {
-            let offset = gpa.checked_sub(region.gpa)?;
-            let end = offset.checked_add(length as u64)?;
-            (end <= region.size).then_some((region, offset))
-        });
-        let (region, offset) = found.ok_or(NotRam { gpa })?;
-        // SAFETY: `offset` is at most `size`, and that many bytes are mapped from `host` on.
-        Ok(unsafe { region.host.add(offset as usize) })
+        self.0.regions.iter().find_map(|region| region.host(gpa, length)).ok_or(NotRam { gpa })
     }
 
     /// Whether page `gpn` is RAM.
@@ -146,6 +149,9 @@ impl GuestPages {
     }
 }
 
+/// No run.
+const NOTHING: iovec = iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+
 /// A buffer in guest memory: runs of bytes, in order.
 ///
 /// It is made for reuse: [`Self::clear`] keeps the space, so that filling it again costs no allocation.
@@ -179,6 +185,71 @@ impl Scatter {
         let total = self.length.checked_add(length).ok_or(NotRam { gpa })?;
         self.push_run(host.as_ptr(), length);
         self.length = total;
+        Ok(())
+    }
+
+    /// Adds `length` bytes from byte `offset` on of page `gpn`, which is enough for that.
+    ///
+    /// # Errors
+    ///
+    /// The page, if it is no RAM.
+    pub fn push_page(&mut self, gpn: u64, offset: usize, length: usize) -> Result<(), u64> {
+        let gpa = gpn.checked_mul(PAGE_SIZE as u64).ok_or(gpn)? + offset as u64;
+        self.push(gpa, length).map_err(|_| gpn)
+    }
+
+    /// Adds `length` bytes from byte `offset` on of pages `gpns`, which are enough for that; `offset` is in the first of them.
+    ///
+    /// # Errors
+    ///
+    /// The number of the first page that is no RAM. The buffer is empty then.
+    pub fn push_pages(
+        &mut self,
+        gpns: impl Iterator<Item = u64>,
+        offset: usize,
+        length: usize,
+    ) -> Result<(), u64> {
+        let pushed = self.try_push_pages(gpns, offset, length);
+        pushed.inspect_err(|_| self.clear())
+    }
+
+    // On its own, the loop has all registers.
+    #[inline(never)]
+    fn try_push_pages(
+        &mut self,
+        gpns: impl Iterator<Item = u64>,
+        offset: usize,
+        length: usize,
+    ) -> Result<(), u64> {
+        let Self { runs, length: total, memory } = self;
+        // Nearly always all pages are in one region, and no two of them in one run.
+        let mut region = memory.0.regions.first();
+        let mut run = runs.pop().unwrap_or(NOTHING);
+        let (mut offset, mut left) = (offset, length);
+        for gpn in gpns {
+            let piece = left.min(PAGE_SIZE - offset);
+            let gpa = gpn.checked_mul(PAGE_SIZE as u64).ok_or(gpn)? + offset as u64;
+            let mut host = region.and_then(|region| region.host(gpa, piece));
+            if host.is_none() {
+                region = memory.0.regions.iter().find(|other| other.host(gpa, piece).is_some());
+                host = region.and_then(|region| region.host(gpa, piece));
+            }
+            let host = host.ok_or(gpn)?;
+            if run.iov_base.addr() + run.iov_len != host.addr().get() {
+                let next = iovec { iov_base: host.as_ptr().cast(), iov_len: 0 };
+                let last = std::mem::replace(&mut run, next);
+                if last.iov_len > 0 {
+                    runs.push(last);
+                }
+            }
+            run.iov_len += piece;
+            *total += piece;
+            left -= piece;
+            offset = 0;
+        }
+        if run.iov_len > 0 {
+            runs.push(run);
+        }
         Ok(())
     }
 
@@ -348,7 +419,46 @@ mod tests {
         assert!(scatter.is_empty() && scatter.iovecs().is_empty());
     }
 
+    #[test]
+    fn pages_that_are_not_ram_leave_nothing() {
+        let (_map, memory) = memory();
+        let mut scatter = Scatter::new(&memory, 4);
+        scatter.push_pages([0, 1].into_iter(), 0x10, 0x1000).unwrap();
+        assert_eq!((scatter.iovecs().len(), scatter.len()), (1, 0x1000));
+        for gpn in [4, u64::MAX, 1 << 52] {
+            scatter.push_pages([0].into_iter(), 0, 0x1000).unwrap();
+            assert_eq!(scatter.push_pages([1, gpn].into_iter(), 0, 0x2000), Err(gpn));
+            assert!(scatter.is_empty() && scatter.iovecs().is_empty());
+        }
+        scatter.push_pages([].into_iter(), 0, 0).unwrap();
+        assert!(scatter.iovecs().is_empty());
+    }
+
     proptest! {
+        #[test]
+        fn pages_are_the_runs_that_they_are_one_by_one(
+            gpns in prop::collection::vec(prop::sample::select(vec![0u64, 1, 2, 3, 0x10, 0x11]), 1..9),
+            offset in 0..PAGE_SIZE, short in 0..PAGE_SIZE,
+        ) {
+            let (_map, memory) = memory();
+            let (mut together, mut single) = (Scatter::new(&memory, 1), Scatter::new(&memory, 1));
+            let length = (gpns.len() * PAGE_SIZE - offset).saturating_sub(short).max(1);
+            let (mut at, mut left) = (offset, length);
+            for gpn in &gpns {
+                let piece = left.min(PAGE_SIZE - at);
+                if piece > 0 {
+                    single.push(gpn * PAGE_SIZE as u64 + at as u64, piece).unwrap();
+                }
+                (at, left) = (0, left - piece);
+            }
+            together.push_pages(gpns.into_iter(), offset, length).unwrap();
+            let runs = |scatter: &Scatter| {
+                scatter.iovecs().iter().map(|run| (run.iov_base.addr(), run.iov_len)).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(runs(&together), runs(&single));
+            prop_assert_eq!(together.len(), length);
+        }
+
         #[test]
         fn a_part_reads_as_the_whole_does(
             pages in prop::collection::vec(0u64..4, 1..6), offset in 0usize..9000, length in 0usize..9000,

@@ -125,16 +125,13 @@ impl<'a> Range<'a> {
     }
 
     fn push_to(&self, buffer: &mut Scatter) -> Result<(), RangeError> {
-        let mut offset = self.head.byte_offset as usize;
-        let mut left = self.head.byte_count as usize;
-        for gpn in self.gpns() {
-            let length = left.min(PAGE_SIZE - offset);
-            let gpa = gpn.checked_mul(PAGE_SIZE as u64).ok_or(RangeError::NotRam(gpn))?;
-            let start = gpa.checked_add(offset as u64).ok_or(RangeError::NotRam(gpn))?;
-            buffer.push(start, length).map_err(|_| RangeError::NotRam(gpn))?;
-            left -= length;
-            offset = 0;
+        let GpaRange { byte_count: count, byte_offset: offset } = self.head;
+        let (offset, count) = (offset as usize, count as usize);
+        if let Ok(gpn) = <[u8; 8]>::try_from(self.gpns) {
+            return buffer
+                .push_page(u64::from_le_bytes(gpn), offset, count)
+                .map_err(RangeError::NotRam);
         }
-        Ok(())
+        buffer.push_pages(self.gpns(), offset, count).map_err(RangeError::NotRam)
     }
 }

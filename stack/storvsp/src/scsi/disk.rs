@@ -44,8 +44,8 @@ pub fn execute(
         Command::ModeSelect { long, .. } => mode::select(long, parameters),
         Command::ReadCapacity10 => capacity_10(info, reply),
         Command::ReadCapacity16 { room } => capacity_16(info, room, reply),
-        Command::Read(extent) => read(info, extent),
-        Command::Write { extent, fua } => write(info, Operation::Write { fua }, extent),
+        Command::Read(extent) => io(info, Operation::Read, extent),
+        Command::Write { extent, fua } => io(info, Operation::Write { fua }, extent),
         Command::Verify { compare: true, .. } => Outcome::Check(Sense::INVALID_FIELD),
         Command::Verify { extent, .. } => match bytes(info, extent) {
             Ok(_) => Outcome::Done,
@@ -113,25 +113,25 @@ fn bytes(info: &DiskInfo, extent: Extent) -> Result<(u64, u64), Sense> {
     Ok((extent.lba * block, extent.blocks * block))
 }
 
+/// What a READ comes to, or a WRITE: nothing, if it is of no blocks.
+pub fn transfer(
+    info: &DiskInfo,
+    operation: Operation,
+    extent: Extent,
+) -> Result<Option<Io>, Sense> {
+    if info.read_only && operation != Operation::Read {
+        return Err(Sense::WRITE_PROTECTED);
+    }
+    let (offset, length) = bytes(info, extent)?;
+    Ok((length > 0).then_some(Io { operation, offset, length }))
+}
+
 pub(super) fn io(info: &DiskInfo, operation: Operation, extent: Extent) -> Outcome {
-    match bytes(info, extent) {
+    match transfer(info, operation, extent) {
         Err(sense) => Outcome::Check(sense),
-        Ok((_, 0)) => Outcome::Done,
-        Ok((offset, length)) => Outcome::Io(Io { operation, offset, length }),
+        Ok(None) => Outcome::Done,
+        Ok(Some(io)) => Outcome::Io(io),
     }
-}
-
-/// READ in all its forms.
-pub fn read(info: &DiskInfo, extent: Extent) -> Outcome {
-    io(info, Operation::Read, extent)
-}
-
-/// WRITE and what writes like it.
-pub fn write(info: &DiskInfo, operation: Operation, extent: Extent) -> Outcome {
-    if info.read_only {
-        return Outcome::Check(Sense::WRITE_PROTECTED);
-    }
-    io(info, operation, extent)
 }
 
 /// A list of ranges (SBC-3, 5.28.2).
@@ -197,5 +197,5 @@ fn write_same(
         (true, false) => Operation::WriteZeros,
         (false, _) => Operation::Fill(block.into()),
     };
-    write(info, operation, extent)
+    io(info, operation, extent)
 }

@@ -77,12 +77,12 @@ impl Worker {
         match (decoded, lun.lun.kind, &lun.info) {
             (Err(sense), ..) => Verdict::Check(sense),
             (Ok(Command::Read(extent)), Kind::Disk, Some(info)) => {
-                let outcome = disk::read(info, extent);
-                self.settle(index, srb, outcome)
+                let io = disk::transfer(info, IoOperation::Read, extent);
+                self.transfer(index, srb, io)
             }
             (Ok(Command::Write { extent, fua }), Kind::Disk, Some(info)) => {
-                let outcome = disk::write(info, IoOperation::Write { fua }, extent);
-                self.settle(index, srb, outcome)
+                let io = disk::transfer(info, IoOperation::Write { fua }, extent);
+                self.transfer(index, srb, io)
             }
             (Ok(command), Kind::Disk, Some(info)) => {
                 let info = *info;
@@ -150,6 +150,15 @@ impl Worker {
             _ => {}
         }
         self.settle(index, srb, outcome)
+    }
+
+    /// The short way of nearly all commands.
+    fn transfer(&mut self, index: u32, srb: &Srb, io: Result<Option<Io>, Sense>) -> Verdict {
+        match io {
+            Ok(Some(io)) => self.begin(index, srb, io),
+            Ok(None) => Verdict::Done(0),
+            Err(sense) => Verdict::Check(sense),
+        }
     }
 
     /// Copies what came with a command; whether it was enough.
