@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -407,6 +407,25 @@ fn a_queue_that_is_dropped_has_finished() {
         queue.kick();
         drop(queue);
         assert!(store.content() == [0x5A; SIZE]);
+    }
+}
+
+#[test]
+fn what_a_file_has_lost_cannot_be_read_and_the_rest_can() {
+    let stores = [false, true].map(|uring| raw(&[7; SIZE], false, uring));
+    for store in stores.into_iter().chain(in_memory(&[7; SIZE])) {
+        let f = fixture(false);
+        let mut queue = store.disk.open_queue(8, &f.memory, &f.wake).unwrap();
+        std::fs::File::options().write(true).open(&store.path).unwrap().set_len(6144).unwrap();
+        let runs = [(0x1000, 4096), (0x8000, 4096)];
+        let read = |offset| f.request(Operation::Read, offset, 8192, &runs);
+        let done = f.run(&mut *queue, read(0));
+        assert!(
+            matches!(&done, Err(IoError::Host(error)) if error.kind() == ErrorKind::UnexpectedEof)
+        );
+        assert!(f.run(&mut *queue, read(8192)).is_err());
+        let read = f.request(Operation::Read, 512, 4096, &[(0x1000, 4096)]);
+        assert!(f.run(&mut *queue, read).is_ok());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Requests done by blocking system calls.
 #![expect(unsafe_code, reason = "the system calls that fill guest memory take addresses")]
 
-use super::jobs::{self, Buffer, Piece};
+use super::jobs::{self, Buffer, Piece, Whole};
 use super::mapping::{Extent, Mapping};
 use crate::block::{IoError, Operation, Request};
 use libc::iovec;
@@ -51,7 +51,7 @@ fn transfer<M: Mapping>(
 ) -> Result<(), IoError> {
     let Scratch { extents, pieces } = scratch;
     let guard = jobs::map(mapping, request, extents)?;
-    if let Some((fd, offset)) = jobs::whole(mapping, request, extents) {
+    if let Some(Whole { fd, offset, .. }) = jobs::whole(mapping, request, extents) {
         match move_runs(&request.operation, fd, request.buffer.iovecs(), offset) {
             Ok(bytes) if bytes == request.buffer.len() => return jobs::finish(mapping, guard),
             // By pieces, from the beginning.

@@ -37,7 +37,8 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    fn new(file: u16, offset: u64, start: usize, length: usize) -> Self {
+    /// `length` bytes of a request from `start` on, whose buffer the file takes as it is, at least this part.
+    pub(super) fn new(file: u16, offset: u64, start: usize, length: usize) -> Self {
         Self { file, offset, start, length, done: 0, memory: Memory::Whole }
     }
 
@@ -114,17 +115,24 @@ pub(super) fn map<M: Mapping>(
     })
 }
 
+/// Where all of a request goes.
+pub(super) struct Whole<'a> {
+    pub(super) file: u16,
+    pub(super) fd: BorrowedFd<'a>,
+    pub(super) offset: u64,
+}
+
 /// Where all of a read or write goes, if it is one piece of one file, and that takes the buffer as it is.
 pub(super) fn whole<'a, M: Mapping>(
     mapping: &'a M,
     request: &Request,
     extents: &[Extent],
-) -> Option<(BorrowedFd<'a>, u64)> {
+) -> Option<Whole<'a>> {
     let &[Extent { place: Place::File { file, offset }, length }] = extents else { return None };
     let FileRef { fd, alignment } = mapping.file(file)?;
     let buffer = &request.buffer;
     let fits = alignment.is_none_or(|alignment| alignment.fits(buffer.iovecs()));
-    (fits && length == buffer.len() as u64).then_some((fd, offset))
+    (fits && length == buffer.len() as u64).then_some(Whole { file, fd, offset })
 }
 
 /// Cuts a read or write that has been mapped into pieces. Pieces of a read that are nowhere are zeroed at once.

@@ -4,13 +4,14 @@
 //! buffers that O_DIRECT does not take. What io_uring cannot do, or what has more to it than data, goes to a thread.
 #![expect(unsafe_code, reason = "a submission names memory by address")]
 
-use super::jobs::{self, Buffer, Guard, Piece};
+use super::jobs::{self, Buffer, Guard, Piece, Whole};
 use super::mapping::{Extent, Mapping};
 use super::registered::Registered;
 use super::threads::ThreadQueue;
 use crate::block::{Completed, IoError, Operation, Queue, Request, Submitted};
 use io_uring::squeue::Entry;
 use io_uring::{IoUring, opcode, types};
+use libc::iovec;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -20,6 +21,8 @@ use vmm_sys_util::eventfd::EventFd;
 
 /// Piece number of a flush.
 const FLUSH: u32 = u32::MAX;
+/// Piece number of a request that is not cut, as nearly all are not.
+const WHOLE: u32 = u32::MAX - 1;
 
 /// A request under way.
 struct Job<M: Mapping> {
@@ -30,6 +33,8 @@ struct Job<M: Mapping> {
     /// The first thing that went wrong.
     error: Option<IoError>,
     is_flushing: bool,
+    /// If it is not cut, its file and where it is in there.
+    place: (u16, u64),
 }
 
 /// A place for a job. Its pieces stay where they are while the kernel knows of them.
@@ -98,21 +103,39 @@ impl<M: Mapping> UringQueue<M> {
             return Submitted::Refused(request);
         };
         let mapping = &*self.mapping;
-        let guard = jobs::map(mapping, &request, &mut self.extents).and_then(|guard| {
-            jobs::cut(mapping, &request, &self.extents, &mut slot.pieces)?;
-            Ok(guard)
-        });
-        let (guard, error) = match guard {
-            Ok(guard) => (Some(guard), None),
-            Err(error) => (None, Some(error)),
+        let guard = match jobs::map(mapping, &request, &mut self.extents) {
+            Ok(guard) => guard,
+            Err(error) => {
+                self.free.push(index);
+                return Submitted::Done(Completed { request, result: Err(error), copied: false });
+            }
         };
-        let count = if error.is_some() { 0 } else { slot.pieces.len() as u32 };
-        slot.job = Some(Job { request, guard, outstanding: count, error, is_flushing: false });
+        let whole = jobs::whole(mapping, &request, &self.extents);
+        let place = whole.as_ref().map_or((0, 0), |whole| (whole.file, whole.offset));
+        let entry = whole.map(|Whole { fd, offset, .. }| {
+            let runs = request.buffer.iovecs();
+            transfer_entry(fd, &request.operation, runs, offset, self.registered.as_ref())
+        });
+        let (guard, error) = (Some(guard), None);
+        slot.job = Some(Job { request, guard, outstanding: 1, error, is_flushing: false, place });
+        match entry {
+            Some(entry) => self.push(&entry.user_data(user_data(index, WHOLE))),
+            None => self.begin_pieces(index),
+        }
+        Submitted::UnderWay
+    }
+
+    /// Starts what has just been mapped piece by piece.
+    fn begin_pieces(&mut self, index: u32) {
+        let Some(slot) = self.slots.get_mut(index as usize) else { return };
+        let Some(job) = &mut slot.job else { return };
+        let cut = jobs::cut(&*self.mapping, &job.request, &self.extents, &mut slot.pieces);
+        let count = if cut.is_ok() { slot.pieces.len() as u32 } else { 0 };
+        (job.outstanding, job.error) = (count, cut.err());
         (0..count).for_each(|piece| self.submit_piece(index, piece));
         if count == 0 {
             self.settle(index);
         }
-        Submitted::UnderWay
     }
 
     fn begin_flush(&mut self, request: Box<Request>) -> Submitted {
@@ -120,8 +143,14 @@ impl<M: Mapping> UringQueue<M> {
         let Some(slot) = self.slots.get_mut(index as usize) else {
             return Submitted::Refused(request);
         };
-        slot.job =
-            Some(Job { request, guard: None, outstanding: 1, error: None, is_flushing: true });
+        slot.job = Some(Job {
+            request,
+            guard: None,
+            outstanding: 1,
+            error: None,
+            is_flushing: true,
+            place: (0, 0),
+        });
         self.submit_flush(index);
         Submitted::UnderWay
     }
@@ -134,7 +163,12 @@ impl<M: Mapping> UringQueue<M> {
         let Some(file) = self.mapping.file(piece.file) else {
             return self.came_back(index, number, -libc::EBADF);
         };
-        let entry = transfer_entry(file.fd, &job.request, piece, self.registered.as_ref());
+        let (offset, operation) = (piece.offset, &job.request.operation);
+        let registered = self.registered.as_ref();
+        let entry = match piece.buffer(&job.request) {
+            Buffer::Runs(runs) => transfer_entry(file.fd, operation, runs, offset, registered),
+            Buffer::Run(copy) => transfer_entry(file.fd, operation, &[copy], offset, None),
+        };
         self.push(&entry.user_data(user_data(index, number)));
     }
 
@@ -191,6 +225,14 @@ impl<M: Mapping> UringQueue<M> {
     fn came_back(&mut self, index: u32, number: u32, result: i32) {
         let Some(slot) = self.slots.get_mut(index as usize) else { return };
         let Some(job) = &mut slot.job else { return };
+        if number == WHOLE {
+            if usize::try_from(result) == Ok(job.request.buffer.len()) {
+                return self.settle(index);
+            }
+            let ((file, offset), length) = (job.place, job.request.buffer.len());
+            slot.pieces.push(Piece::new(file, offset, 0, length));
+            return self.came_back(index, 0, result);
+        }
         let is_again = matches!(-result, libc::EINTR | libc::EAGAIN);
         let finished = match (usize::try_from(result), slot.pieces.get_mut(number as usize)) {
             (Err(_), _) if is_again => Ok(false),
@@ -328,23 +370,17 @@ fn register(ring: &IoUring, memory: &GuestMemory) -> Option<Registered> {
     registered.inspect_err(|error| tracing::info!(%error, "guest memory is not registered")).ok()
 }
 
-/// What the kernel is to do for a piece.
+/// What the kernel is to do for a piece, or for all of a request.
 fn transfer_entry(
     fd: BorrowedFd<'_>,
-    request: &Request,
-    piece: &mut Piece,
+    operation: &Operation,
+    runs: &[iovec],
+    offset: u64,
     registered: Option<&Registered>,
 ) -> Entry {
-    let (fd, offset) = (types::Fd(fd.as_raw_fd()), piece.offset);
-    let is_read = matches!(request.operation, Operation::Read);
-    let run;
-    let (runs, buffer) = match piece.buffer(request) {
-        Buffer::Runs(runs) => (runs, registered.and_then(|registered| registered.find(runs))),
-        Buffer::Run(copy) => {
-            run = [copy];
-            (run.as_slice(), None)
-        }
-    };
+    let fd = types::Fd(fd.as_raw_fd());
+    let is_read = matches!(operation, Operation::Read);
+    let buffer = registered.and_then(|registered| registered.find(runs));
     match (runs, buffer, is_read) {
         (&[run], None, true) => {
             opcode::Read::new(fd, run.iov_base.cast(), run.iov_len as u32).offset(offset).build()
