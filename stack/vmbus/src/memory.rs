@@ -37,9 +37,25 @@ struct Region {
     gpa: u64,
     size: u64,
     host: NonNull<u8>,
+    /// Number of its first page, and how many it has: none, if it does not begin with one.
+    first: u64,
+    pages: u64,
 }
 
 impl Region {
+    fn new(gpa: u64, size: u64, host: NonNull<u8>) -> Self {
+        const PAGE: u64 = PAGE_SIZE as u64;
+        let pages = if gpa.is_multiple_of(PAGE) { size / PAGE } else { 0 };
+        Self { gpa, size, host, first: gpa / PAGE, pages }
+    }
+
+    /// Where page `gpn` is, if all of it is in here.
+    fn page(&self, gpn: u64) -> Option<*mut libc::c_void> {
+        let index = gpn.wrapping_sub(self.first);
+        let offset = (index as usize).wrapping_mul(PAGE_SIZE);
+        (index < self.pages).then(|| self.host.as_ptr().wrapping_add(offset).cast())
+    }
+
     /// Where `length` bytes at `gpa` are, if all of them are in here.
     fn host(&self, gpa: u64, length: usize) -> Option<NonNull<u8>> {
         let offset = gpa.checked_sub(self.gpa)?;
@@ -71,7 +87,7 @@ impl GuestMemory {
     pub fn new(memory: &GuestMemoryMmap) -> Self {
         let region = |region: &GuestRegionMmap| {
             let host = NonNull::new(region.as_ptr())?;
-            Some(Region { gpa: region.start_addr().0, size: region.len(), host })
+            Some(Region::new(region.start_addr().0, region.len(), host))
         };
         let regions = memory.iter().filter_map(region).collect();
         let is_resident = memory.iter().all(|region| region.is_hugetlbfs() == Some(true));
@@ -149,9 +165,6 @@ impl GuestPages {
     }
 }
 
-/// No run.
-const NOTHING: iovec = iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
-
 /// A buffer in guest memory: runs of bytes, in order.
 ///
 /// It is made for reuse: [`Self::clear`] keeps the space, so that filling it again costs no allocation.
@@ -198,14 +211,15 @@ impl Scatter {
         self.push(gpa, length).map_err(|_| gpn)
     }
 
-    /// Adds `length` bytes from byte `offset` on of pages `gpns`, which are enough for that; `offset` is in the first of them.
+    /// Adds `length` bytes from byte `offset` on of pages `gpns`, little-endian numbers that are enough for that; `offset` is
+    /// in the first of them.
     ///
     /// # Errors
     ///
     /// The number of the first page that is no RAM. The buffer is empty then.
     pub fn push_pages(
         &mut self,
-        gpns: impl Iterator<Item = u64>,
+        gpns: &[[u8; 8]],
         offset: usize,
         length: usize,
     ) -> Result<(), u64> {
@@ -213,43 +227,53 @@ impl Scatter {
         pushed.inspect_err(|_| self.clear())
     }
 
-    // On its own, the loop has all registers.
-    #[inline(never)]
     fn try_push_pages(
         &mut self,
-        gpns: impl Iterator<Item = u64>,
+        gpns: &[[u8; 8]],
         offset: usize,
         length: usize,
     ) -> Result<(), u64> {
-        let Self { runs, length: total, memory } = self;
+        let Some((first, rest)) = gpns.split_first() else { return Ok(()) };
+        let piece = length.min(PAGE_SIZE.saturating_sub(offset));
+        self.push_page(u64::from_le_bytes(*first), offset, piece)?;
+        let left = length - piece;
+        let (whole, last) = rest.split_at_checked(left / PAGE_SIZE).unwrap_or((rest, &[]));
+        if !whole.is_empty() {
+            self.push_whole_pages(whole)?;
+        }
+        match (last.first(), left % PAGE_SIZE) {
+            (Some(last), piece @ 1..) => self.push_page(u64::from_le_bytes(*last), 0, piece),
+            _ => Ok(()),
+        }
+    }
+
+    // On its own, the loop has all registers.
+    #[inline(never)]
+    fn push_whole_pages(&mut self, gpns: &[[u8; 8]]) -> Result<(), u64> {
+        let Self { runs, length, memory } = self;
+        let regions = &*memory.0.regions;
         // Nearly always all pages are in one region, and no two of them in one run.
-        let mut region = memory.0.regions.first();
-        let mut run = runs.pop().unwrap_or(NOTHING);
-        let (mut offset, mut left) = (offset, length);
+        let mut region = regions.first().ok_or(0u64)?;
+        let last = runs.pop().ok_or(0u64)?;
+        let (mut start, mut bytes) = (last.iov_base, last.iov_len);
         for gpn in gpns {
-            let piece = left.min(PAGE_SIZE - offset);
-            let gpa = gpn.checked_mul(PAGE_SIZE as u64).ok_or(gpn)? + offset as u64;
-            let mut host = region.and_then(|region| region.host(gpa, piece));
-            if host.is_none() {
-                region = memory.0.regions.iter().find(|other| other.host(gpa, piece).is_some());
-                host = region.and_then(|region| region.host(gpa, piece));
-            }
-            let host = host.ok_or(gpn)?;
-            if run.iov_base.addr() + run.iov_len != host.addr().get() {
-                let next = iovec { iov_base: host.as_ptr().cast(), iov_len: 0 };
-                let last = std::mem::replace(&mut run, next);
-                if last.iov_len > 0 {
-                    runs.push(last);
+            let gpn = u64::from_le_bytes(*gpn);
+            let page = match region.page(gpn) {
+                Some(page) => page,
+                None => {
+                    region = regions.iter().find(|other| other.page(gpn).is_some()).ok_or(gpn)?;
+                    region.page(gpn).ok_or(gpn)?
                 }
+            };
+            if start.addr() + bytes == page.addr() {
+                bytes += PAGE_SIZE;
+            } else {
+                runs.push(iovec { iov_base: start, iov_len: bytes });
+                (start, bytes) = (page, PAGE_SIZE);
             }
-            run.iov_len += piece;
-            *total += piece;
-            left -= piece;
-            offset = 0;
         }
-        if run.iov_len > 0 {
-            runs.push(run);
-        }
+        runs.push(iovec { iov_base: start, iov_len: bytes });
+        *length += gpns.len() * PAGE_SIZE;
         Ok(())
     }
 
@@ -419,18 +443,26 @@ mod tests {
         assert!(scatter.is_empty() && scatter.iovecs().is_empty());
     }
 
+    fn numbers(gpns: &[u64]) -> Vec<[u8; 8]> {
+        gpns.iter().map(|gpn| gpn.to_le_bytes()).collect()
+    }
+
     #[test]
     fn pages_that_are_not_ram_leave_nothing() {
         let (_map, memory) = memory();
         let mut scatter = Scatter::new(&memory, 4);
-        scatter.push_pages([0, 1].into_iter(), 0x10, 0x1000).unwrap();
+        scatter.push_pages(&numbers(&[0, 1]), 0x10, 0x1000).unwrap();
         assert_eq!((scatter.iovecs().len(), scatter.len()), (1, 0x1000));
         for gpn in [4, u64::MAX, 1 << 52] {
-            scatter.push_pages([0].into_iter(), 0, 0x1000).unwrap();
-            assert_eq!(scatter.push_pages([1, gpn].into_iter(), 0, 0x2000), Err(gpn));
+            scatter.push_pages(&numbers(&[0]), 0, 0x1000).unwrap();
+            for length in [0x2000, 0x1800] {
+                scatter.push_pages(&numbers(&[0]), 0, 0x1000).unwrap();
+                assert_eq!(scatter.push_pages(&numbers(&[1, gpn]), 0, length), Err(gpn));
+                assert!(scatter.is_empty() && scatter.iovecs().is_empty());
+            }
             assert!(scatter.is_empty() && scatter.iovecs().is_empty());
         }
-        scatter.push_pages([].into_iter(), 0, 0).unwrap();
+        scatter.push_pages(&[], 0, 0).unwrap();
         assert!(scatter.iovecs().is_empty());
     }
 
@@ -451,7 +483,7 @@ mod tests {
                 }
                 (at, left) = (0, left - piece);
             }
-            together.push_pages(gpns.into_iter(), offset, length).unwrap();
+            together.push_pages(&numbers(&gpns), offset, length).unwrap();
             let runs = |scatter: &Scatter| {
                 scatter.iovecs().iter().map(|run| (run.iov_base.addr(), run.iov_len)).collect::<Vec<_>>()
             };

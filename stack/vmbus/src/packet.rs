@@ -126,12 +126,7 @@ impl<'a> Range<'a> {
 
     fn push_to(&self, buffer: &mut Scatter) -> Result<(), RangeError> {
         let GpaRange { byte_count: count, byte_offset: offset } = self.head;
-        let (offset, count) = (offset as usize, count as usize);
-        if let Ok(gpn) = <[u8; 8]>::try_from(self.gpns) {
-            return buffer
-                .push_page(u64::from_le_bytes(gpn), offset, count)
-                .map_err(RangeError::NotRam);
-        }
-        buffer.push_pages(self.gpns(), offset, count).map_err(RangeError::NotRam)
+        let (gpns, _) = self.gpns.as_chunks();
+        buffer.push_pages(gpns, offset as usize, count as usize).map_err(RangeError::NotRam)
     }
 }
