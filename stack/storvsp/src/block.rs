@@ -148,7 +148,7 @@ pub enum Submitted {
     Refused(Box<Request>),
 }
 
-/// One thread's way into a disk.
+/// One thread's way into a disk: of the thread that opened it, and drops it.
 ///
 /// Dropping it waits for what is under way: after that no buffer is touched.
 pub trait Queue: Send {

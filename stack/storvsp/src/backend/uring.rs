@@ -16,8 +16,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 use vmbus::memory::GuestMemory;
 use vmm_sys_util::eventfd::EventFd;
+
+/// `IORING_ENTER_GETEVENTS` of Linux' `io_uring.h`.
+const GET_EVENTS: u32 = 1;
 
 /// Piece number of a flush.
 const FLUSH: u32 = u32::MAX;
@@ -75,10 +79,7 @@ impl<M: Mapping> UringQueue<M> {
         wake: &EventFd,
     ) -> io::Result<Self> {
         let depth = depth.clamp(1, 4096);
-        let build = |builder: &mut io_uring::Builder| builder.setup_clamp().build(depth);
-        // Completions are taken when this thread enters the kernel anyway; Linux before 5.19 interrupts it.
-        let ring = build(IoUring::builder().setup_coop_taskrun())
-            .or_else(|_| build(&mut IoUring::builder()))?;
+        let ring = ring(depth)?;
         ring.submitter().register_eventfd(wake.as_raw_fd())?;
         let slot = |_| Slot { job: None, pieces: Vec::with_capacity(1) };
         Ok(Self {
@@ -195,10 +196,14 @@ impl<M: Mapping> UringQueue<M> {
         }
     }
 
-    /// Tells the kernel, and waits for `wanted` completions; whether it took everything.
-    fn enter(&self, wanted: usize) -> bool {
+    /// Tells the kernel, takes what it has put off, and waits for `wanted` completions; whether it took everything.
+    fn enter(&mut self, wanted: u32) -> bool {
         loop {
-            match self.ring.submitter().submit_and_wait(wanted) {
+            let count = self.ring.submission().len() as u32;
+            let submitter = self.ring.submitter();
+            // SAFETY: what is submitted was vouched for in `push`; there is no argument.
+            let entered = unsafe { submitter.enter::<()>(count, wanted, GET_EVENTS, None) };
+            match entered {
                 Ok(_) => return true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Too many completions wait: they are taken before the next try.
@@ -314,6 +319,13 @@ impl<M: Mapping> UringQueue<M> {
         self.ring.completion().disable_eventfd();
         self.is_dirty = !self.enter(0);
         self.ring.completion().enable_eventfd();
+        // The kernel shows what has come, then looks whether the bell is off; we look at what has come after this.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether the kernel has something to hear or to finish.
+    fn has_to_start(&mut self) -> bool {
+        self.is_dirty || self.ring.submission().taskrun()
     }
 }
 
@@ -327,7 +339,7 @@ impl<M: Mapping> Queue for UringQueue<M> {
     }
 
     fn kick(&mut self) {
-        if self.is_dirty {
+        if self.has_to_start() {
             self.start();
         }
     }
@@ -336,7 +348,7 @@ impl<M: Mapping> Queue for UringQueue<M> {
         if self.done.is_empty() {
             self.take_completions();
             // What has to go on may be done at once, and then rings no bell: so look again.
-            while self.is_dirty {
+            while self.has_to_start() {
                 self.start();
                 self.take_completions();
             }
@@ -358,6 +370,17 @@ impl<M: Mapping> Drop for UringQueue<M> {
             self.take_completions();
         }
     }
+}
+
+/// A ring of one thread, which completes requests when that thread asks for it, and not by interrupting it, as far as the
+/// system can do that: the first since Linux 6.1, the second since 5.19.
+fn ring(depth: u32) -> io::Result<IoUring> {
+    let build = |builder: &mut io_uring::Builder| builder.setup_clamp().build(depth);
+    let mut one_thread = IoUring::builder();
+    one_thread.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+    build(&mut one_thread)
+        .or_else(|_| build(IoUring::builder().setup_coop_taskrun().setup_taskrun_flag()))
+        .or_else(|_| build(&mut IoUring::builder()))
 }
 
 fn user_data(index: u32, piece: u32) -> u64 {
