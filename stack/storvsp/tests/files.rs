@@ -475,9 +475,9 @@ impl Mapping for Strange {
 
     fn map_read(&self, offset: u64, length: u64, extents: &mut Vec<Extent>) -> Result<(), IoError> {
         let third = length / 3;
-        extents.push(Extent { place: Place::File { file: 1, offset }, length: third });
-        extents.push(Extent { place: Place::Zero, length: third });
-        extents.push(Extent { place: Place::File { file: 0, offset }, length: length - 2 * third });
+        extents.push(Extent { place: Place::File { file: 1, offset }, len: third });
+        extents.push(Extent { place: Place::Zero, len: third });
+        extents.push(Extent { place: Place::File { file: 0, offset }, len: length - 2 * third });
         Ok(())
     }
 
@@ -487,9 +487,8 @@ impl Mapping for Strange {
         length: u64,
         extents: &mut Vec<Extent>,
     ) -> Result<(), IoError> {
-        extents.push(Extent { place: Place::File { file: 1, offset }, length: length / 2 });
-        extents
-            .push(Extent { place: Place::File { file: 0, offset }, length: length - length / 2 });
+        extents.push(Extent { place: Place::File { file: 1, offset }, len: length / 2 });
+        extents.push(Extent { place: Place::File { file: 0, offset }, len: length - length / 2 });
         Ok(())
     }
 

@@ -128,7 +128,9 @@ pub(super) fn whole<'a, M: Mapping>(
     request: &Request,
     extents: &[Extent],
 ) -> Option<Whole<'a>> {
-    let &[Extent { place: Place::File { file, offset }, length }] = extents else { return None };
+    let &[Extent { place: Place::File { file, offset }, len: length }] = extents else {
+        return None;
+    };
     let FileRef { fd, alignment } = mapping.file(file)?;
     let buffer = &request.buffer;
     let fits = alignment.is_none_or(|alignment| alignment.fits(buffer.iovecs()));
@@ -145,7 +147,7 @@ pub(super) fn cut<M: Mapping>(
     pieces.clear();
     let mut start = 0;
     for extent in extents.iter() {
-        let length = (extent.length as usize).min(request.buffer.len().saturating_sub(start));
+        let length = (extent.len as usize).min(request.buffer.len().saturating_sub(start));
         match extent.place {
             Place::Zero => {
                 request.buffer.zero_at(start, length);
