@@ -4,7 +4,7 @@
 //! and only then the parent's driver gets one word of it: OPAQUE_INTERCEPT, in the slot of the LP's own parent VP.
 #![expect(unsafe_code, reason = "finds VPs that live on deposited pages by number")]
 
-use crate::lp::{self, Lp, MAX_CHILD_VPS};
+use crate::lp::{self, Lp, MAX_CHILD_VPS, MAX_LPS};
 use crate::mem::phys;
 use crate::vp::{INTERCEPT, Owned, State, Vp};
 use arch_x86::vcpu::{Event, Reg, Segment, SegmentName, SystemReg, Vcpu};
@@ -22,8 +22,9 @@ use hvdef::vp::{DirtyClasses, InterruptVectors, REGISTER_PAGE_VERSION, RegisterP
 use synic::RootMessage;
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
-static VPS: [AtomicPtr<Vp>; MAX_CHILD_VPS] =
-    [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CHILD_VPS];
+/// All VPs: those of children by number, and behind them the parent's by index.
+static VPS: [AtomicPtr<Vp>; MAX_CHILD_VPS + MAX_LPS] =
+    [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CHILD_VPS + MAX_LPS];
 
 /// A number for a new VP, from 1 up; `None` when there are too many VPs.
 pub fn reserve_number() -> Option<u32> {
@@ -32,16 +33,22 @@ pub fn reserve_number() -> Option<u32> {
         slot.compare_exchange(core::ptr::null_mut(), reserved, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     };
-    VPS.iter().skip(1).find(free).map(|slot| {
+    VPS.iter().take(MAX_CHILD_VPS).skip(1).find(free).map(|slot| {
         let index = (core::ptr::from_ref(slot) as usize - VPS.as_ptr() as usize)
             / size_of::<AtomicPtr<Vp>>();
         index as u32
     })
 }
 
-/// Says who has the number.
+/// The place of a VP among all.
+#[inline]
+pub fn place(vp: &Vp) -> u32 {
+    if vp.number != 0 { vp.number } else { MAX_CHILD_VPS as u32 + vp.index }
+}
+
+/// Says who has the place.
 pub fn publish(vp: &'static Vp) {
-    if let Some(slot) = VPS.get(vp.number as usize) {
+    if let Some(slot) = VPS.get(place(vp) as usize) {
         slot.store(core::ptr::from_ref(vp).cast_mut(), Ordering::Release);
     }
 }
@@ -53,10 +60,12 @@ pub fn retract(number: u32) {
     }
 }
 
-/// The VP with this number.
-pub fn by_number(number: u32) -> Option<&'static Vp> {
-    let pointer = VPS.get(number as usize)?.load(Ordering::Acquire);
-    if pointer.is_null() || pointer == core::ptr::dangling_mut() {
+/// The VP in this place: a child's with this number, or one of the parent's.
+#[inline]
+pub fn by_place(place: u32) -> Option<&'static Vp> {
+    let pointer = VPS.get(place as usize)?.load(Ordering::Acquire);
+    // Null or reserved.
+    if pointer.addr() <= core::ptr::dangling::<Vp>().addr() {
         return None;
     }
     // SAFETY: a VP leaves the table before its page is given up, and the queues forget it before that.
@@ -70,7 +79,7 @@ pub fn root_message(entry: RootMessage) -> Option<Message> {
             Message::new(MessageType::SYNIC_SINT_INTERCEPT, 0, u32::from(sint).as_bytes())
         }
         RootMessage::Intercept(number) => {
-            let vp = by_number(number as u32)?;
+            let vp = by_place(number as u32)?;
             Message::new(MessageType::OPAQUE_INTERCEPT, vp.partition.id.0, vp.index.as_bytes())
         }
     }

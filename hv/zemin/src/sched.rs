@@ -6,7 +6,6 @@
 
 use crate::intercepts;
 use crate::lp::{self, Lp};
-use crate::partition::ROOT;
 use crate::time;
 use crate::vp::Vp;
 use arch_x86::cpu;
@@ -22,16 +21,18 @@ static NOTICES: [LpNotice; lp::MAX_LPS] = [const { LpNotice::new() }; lp::MAX_LP
 static SHARED: Shared = Shared::new();
 static BOARD: Board<'static> = Board::new(&NOTICES, &SHARED);
 
-/// Set in the [`VpRef`] of a parent's VP; the rest is its index. A child's is its number.
-const PARENTS: u32 = 1 << 16;
+/// The first [`VpRef`] of the parent's VPs; those of children are below. All are places among all VPs.
+const PARENTS: u32 = lp::MAX_CHILD_VPS as u32;
 
 /// Finds VPs, shares and run queues.
 struct Machine;
 
 impl Vps for Machine {
+    #[inline]
     fn vp(&self, vp: VpRef) -> &Entity {
         &find(vp).entity
     }
+    #[inline]
     fn share(&self, share: ShareRef) -> &Share {
         // A share is named by any VP of its partition.
         &find(VpRef(share.0)).partition.share
@@ -45,17 +46,15 @@ impl Queues for Machine {
 }
 
 /// The VP of that name. A VP leaves the scheduler before its number is given up.
+#[inline]
 fn find(vp: VpRef) -> &'static Vp {
-    let found = match vp.0 & PARENTS {
-        0 => intercepts::by_number(vp.0),
-        _ => ROOT.get().vp(vp.0 & !PARENTS),
-    };
-    found.expect("only VPs that exist are in queues")
+    intercepts::by_place(vp.0).expect("only VPs that exist are in queues")
 }
 
 /// The scheduler's name of a VP.
+#[inline]
 fn name(vp: &Vp) -> VpRef {
-    VpRef(if vp.partition.is_root { PARENTS | vp.index } else { vp.number })
+    VpRef(intercepts::place(vp))
 }
 
 /// There are `count` LPs now.
@@ -65,7 +64,7 @@ pub fn on_new_lp(count: u32) {
 
 /// What the scheduler knows of a new VP at home on `lp`: `number` is a child's VP's, `None` for the parent's on `lp`.
 pub fn entity(lp: &Lp, number: Option<u32>) -> Entity {
-    let name = number.unwrap_or(PARENTS | lp.index);
+    let name = number.unwrap_or(PARENTS + lp.index);
     Entity::new(ShareRef(name), LpIndex(lp.index), number.is_none())
 }
 
@@ -97,7 +96,7 @@ pub fn decide(lp: &Lp) -> Next {
     }
     match decision.run {
         None => Next::Idle,
-        Some(vp) if vp.0 & PARENTS != 0 => Next::Parent,
+        Some(vp) if vp.0 >= PARENTS => Next::Parent,
         Some(vp) => Next::Child(find(vp)),
     }
 }

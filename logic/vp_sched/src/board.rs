@@ -138,7 +138,10 @@ impl<'a> Board<'a> {
 
     pub(crate) fn set_idle(&self, lp: LpIndex, idle: bool) {
         let Some(notice) = self.notice(lp) else { return };
-        if notice.idle.swap(idle.into(), Relaxed) == u32::from(idle) {
+        // A claim by somebody else in between is a change from 1 to 0: what was 0 stays 0 until this LP sets it.
+        if notice.idle.load(Relaxed) == u32::from(idle)
+            || notice.idle.swap(idle.into(), Relaxed) == u32::from(idle)
+        {
             return;
         }
         if idle {

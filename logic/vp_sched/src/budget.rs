@@ -10,13 +10,20 @@ use crate::vtime;
 const MAX_PERIODS: u64 = 1 << 20;
 
 /// Fills the budgets if a new period has begun since the last time.
+#[inline]
 pub(crate) fn refill(entity: &Entity, share: &Share, now: u64) {
     let period = now / PERIOD;
+    // One more than `u64::MAX`, which stands for never, is 0.
+    if entity.period.get().wrapping_add(1) <= period {
+        fill(entity, share, period);
+    }
+}
+
+/// Fills the budgets: period `period` has begun.
+#[cold]
+fn fill(entity: &Entity, share: &Share, period: u64) {
     let first = entity.period.get() == u64::MAX;
     let periods = if first { 1 } else { period.saturating_sub(entity.period.get()) };
-    if periods == 0 {
-        return;
-    }
     entity.period.set(period);
     let periods = periods.min(MAX_PERIODS).cast_signed();
     let fill =
@@ -31,6 +38,7 @@ pub(crate) fn refill(entity: &Entity, share: &Share, now: u64) {
 }
 
 /// Charges `ns` of running in `class` to virtual time and budgets.
+#[inline]
 pub(crate) fn charge(entity: &Entity, share: &Share, class: Class, ns: u64) {
     entity.add_run_time(ns);
     entity.set_vtime(entity.vtime().after(vtime::cost(share, ns)));

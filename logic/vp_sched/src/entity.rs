@@ -4,7 +4,7 @@ use crate::board::Board;
 use crate::class::Class;
 use crate::field::{Half, Word};
 use crate::share::Share;
-use crate::vtime::VTime;
+use crate::vtime::{self, VTime};
 use core::sync::atomic::{AtomicU32, Ordering};
 use hvdef::LpIndex;
 
@@ -54,8 +54,27 @@ impl<S: Vps> Env<'_, S> {
         self.vps.vp(vp)
     }
 
-    pub(crate) fn share_of(&self, entity: &Entity) -> &Share {
-        self.vps.share(entity.share)
+    /// A VP with all that belongs to it: looked up once by whoever needs more than one of its fields.
+    #[inline]
+    pub(crate) fn know(&self, vp: VpRef) -> Known<'_> {
+        let entity = self.vps.vp(vp);
+        Known { vp, entity, share: self.vps.share(entity.share) }
+    }
+}
+
+/// A VP that was looked up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known<'a> {
+    pub vp: VpRef,
+    pub entity: &'a Entity,
+    pub share: &'a Share,
+}
+
+impl Known<'_> {
+    /// What `ns` of running cost it in virtual time.
+    #[inline]
+    pub fn cost(&self, ns: u64) -> u64 {
+        vtime::cost(self.share, ns)
     }
 }
 

@@ -60,18 +60,34 @@ impl<O: Order> Heap<O> {
     }
 
     /// Adds a VP that is in no such heap. What it is ordered by stays as it is until it is removed.
-    pub fn insert(&mut self, vps: &impl Vps, vp: VpRef) {
-        let links = O::links(vps.vp(vp));
+    #[inline]
+    pub fn insert(&mut self, vps: &impl Vps, vp: VpRef, entity: &Entity) {
+        let links = O::links(entity);
         clear(links);
         links.rank.set(1);
-        self.root = merge::<O>(vps, self.root, vp);
-        O::links(vps.vp(self.root)).parent.set(VpRef::NONE.0);
         self.len += 1;
+        if self.root == VpRef::NONE {
+            self.root = vp;
+        } else {
+            self.root = merge::<O>(vps, self.root, vp);
+            O::links(vps.vp(self.root)).parent.set(VpRef::NONE.0);
+        }
     }
 
     /// Takes out a VP that is in this heap.
-    pub fn remove(&mut self, vps: &impl Vps, vp: VpRef) {
-        let links = O::links(vps.vp(vp));
+    #[inline]
+    pub fn remove(&mut self, vps: &impl Vps, vp: VpRef, entity: &Entity) {
+        if self.len == 1 {
+            self.root = VpRef::NONE;
+        } else {
+            self.remove_one_of_many(vps, vp, entity);
+        }
+        clear(O::links(entity));
+        self.len = self.len.saturating_sub(1);
+    }
+
+    fn remove_one_of_many(&mut self, vps: &impl Vps, vp: VpRef, entity: &Entity) {
+        let links = O::links(entity);
         let parent = link(&links.parent);
         let below = merge::<O>(vps, link(&links.left), link(&links.right));
         if let Some(below) = below.some() {
@@ -86,8 +102,6 @@ impl<O: Order> Heap<O> {
                 rebalance::<O>(vps, parent);
             }
         }
-        clear(links);
-        self.len = self.len.saturating_sub(1);
     }
 }
 

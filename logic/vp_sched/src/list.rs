@@ -1,6 +1,6 @@
 //! A doubly linked list of VPs, linked through the entities: those that a new period may change.
 
-use crate::entity::{VpRef, Vps};
+use crate::entity::{Entity, ListLinks, VpRef, Vps};
 
 /// Head, tail and size; the rest is in the entities.
 #[derive(Clone, Copy, Debug)]
@@ -35,11 +35,14 @@ impl List {
     }
 
     /// Takes a VP out, if it is in the list.
-    pub fn remove(&mut self, vps: &impl Vps, vp: VpRef) {
-        let links = &vps.vp(vp).list;
-        if links.listed.get() == 0 {
-            return;
+    #[inline]
+    pub fn remove(&mut self, vps: &impl Vps, entity: &Entity) {
+        if entity.list.listed.get() != 0 {
+            self.unlink(vps, &entity.list);
         }
+    }
+
+    fn unlink(&mut self, vps: &impl Vps, links: &ListLinks) {
         links.listed.set(0);
         let (previous, next) = (VpRef(links.previous.get()), VpRef(links.next.get()));
         match previous.some() {
@@ -56,7 +59,7 @@ impl List {
     /// Takes out the first.
     pub fn pop(&mut self, vps: &impl Vps) -> Option<VpRef> {
         let first = self.head.some()?;
-        self.remove(vps, first);
+        self.unlink(vps, &vps.vp(first).list);
         Some(first)
     }
 }

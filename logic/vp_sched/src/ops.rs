@@ -2,7 +2,7 @@
 
 use crate::entity::{Env, VpRef, Vps};
 use crate::queue::{Decision, RunQueue};
-use crate::transfer::{Give, Remove, Wake};
+use crate::transfer::{Give, Remove, Wake, Want};
 use hvdef::LpIndex;
 
 /// The run queues of all LPs, each under a lock of its own.
@@ -34,16 +34,32 @@ pub enum Removed {
 /// Decides what `lp` does now; for `lp` itself to call, whenever the present decision is over or an interrupt asks for
 /// it. The VP that ran is charged and goes back into the queue by itself.
 pub fn reschedule(queues: &impl Queues, env: &Env<impl Vps>, lp: LpIndex) -> Decision {
-    let want = queues.with(lp, |queue| queue.want(env));
+    let at_once = |queue: &mut RunQueue| match queue.want(env) {
+        None => Ok(queue.pick(env)),
+        Some(want) => Err(want),
+    };
+    match queues.with(lp, at_once) {
+        Ok(decision) => decision,
+        Err((from, want)) => fetch(queues, env, lp, from, want),
+    }
+}
+
+/// Decides after it has asked another LP for a VP.
+#[cold]
+fn fetch(
+    queues: &impl Queues,
+    env: &Env<impl Vps>,
+    lp: LpIndex,
+    from: LpIndex,
+    want: Want,
+) -> Decision {
     let mut fetched = false;
-    if let Some((from, want)) = want {
-        match queues.with(from, |queue| queue.give(env, lp, want)) {
-            Give::Nothing => {}
-            Give::Hot => queues.with(lp, |queue| queue.ask_again(env)),
-            Give::Sent(vp) => {
-                queues.with(lp, |queue| queue.accept(env, vp, false));
-                fetched = true;
-            }
+    match queues.with(from, |queue| queue.give(env, lp, want)) {
+        Give::Nothing => {}
+        Give::Hot => queues.with(lp, |queue| queue.ask_again(env)),
+        Give::Sent(vp) => {
+            queues.with(lp, |queue| queue.accept(env, vp, false));
+            fetched = true;
         }
     }
     let decision = queues.with(lp, |queue| queue.pick(env));

@@ -2,11 +2,10 @@
 
 use crate::budget;
 use crate::class::{Class, classify, may_improve};
-use crate::entity::{Entity, Env, State, VpRef, Vps};
+use crate::entity::{Env, Known, State, VpRef, Vps};
 use crate::heap::{ByDeadline, Heap};
 use crate::list::List;
 use crate::params::{MIN_SLICE, SLICE, SOLO_LAG, STEAL_LAG, WAKE_CREDIT};
-use crate::share::Share;
 use crate::vtime::{self, VTime};
 use hvdef::LpIndex;
 
@@ -85,7 +84,8 @@ impl RunQueue {
 
     /// How many VPs wait here, without parked ones.
     pub fn waiting(&self) -> u32 {
-        self.heaps.iter().map(|heap| heap.len()).sum()
+        let [high, reserved, fair, bound] = &self.heaps;
+        high.len() + reserved.len() + fair.len() + bound.len()
     }
 
     pub(crate) fn heap(&self, class: Class) -> &Heap {
@@ -116,13 +116,12 @@ impl RunQueue {
             return;
         }
         self.charged = env.now;
-        let entity = env.vp(vp);
-        let share = env.share_of(entity);
-        let class = entity.class();
-        budget::charge(entity, share, class, ran);
-        entity.last_ran.set(env.now);
+        let running = env.know(vp);
+        let class = running.entity.class();
+        budget::charge(running.entity, running.share, class, ran);
+        running.entity.last_ran.set(env.now);
         if !class.is_fair() || self.waiting() == 0 {
-            self.forgive(env, entity, share);
+            self.forgive(env, running);
         }
     }
 
@@ -135,22 +134,28 @@ impl RunQueue {
 
     /// Keeps the virtual time of a VP that did not compete near the machine's, or near that of the VPs that wait here:
     /// the machine's clock stands still while nobody waits who may leave.
-    fn forgive(&self, env: &Env<impl Vps>, entity: &Entity, share: &Share) {
-        let (clock, lag) = (env.board.clock(), vtime::cost(share, SOLO_LAG));
-        let now = self.first_waiting(env).map_or(clock, |first| first.max(clock));
+    fn forgive(&self, env: &Env<impl Vps>, running: Known) {
+        let (clock, lag) = (env.board.clock(), running.cost(SOLO_LAG));
+        let now = self.first_waiting(env).map_or(clock, |(_, first)| first.max(clock));
+        let entity = running.entity;
         entity.set_vtime(entity.vtime().clamp(now.back(lag), now.after(lag)));
     }
 
-    /// Virtual time of the neediest VP that waits and goes by virtual time.
-    fn first_waiting(&self, env: &Env<impl Vps>) -> Option<VTime> {
-        let firsts = [self.heap(Class::Fair).first(), self.heap(Class::Bound).first()];
-        firsts.into_iter().flatten().map(|vp| env.vp(vp).vtime()).reduce(VTime::min)
+    /// The neediest VP that waits and goes by virtual time.
+    #[inline]
+    pub(crate) fn first_waiting(&self, env: &Env<impl Vps>) -> Option<(VpRef, VTime)> {
+        let [_, _, fair, bound] = &self.heaps;
+        let timed = |vp: VpRef| (vp, env.vp(vp).vtime());
+        let Some(bound) = bound.first().map(timed) else { return fair.first().map(timed) };
+        match fair.first().map(timed) {
+            Some(fair) if !bound.1.is_before(fair.1) => Some(fair),
+            _ => Some(bound),
+        }
     }
 
     /// Puts a VP that is in no queue where its budgets say: into a heap, or aside until a later period.
-    pub(crate) fn enqueue(&mut self, env: &Env<impl Vps>, vp: VpRef) {
-        let entity = env.vp(vp);
-        let share = env.share_of(entity);
+    pub(crate) fn enqueue(&mut self, env: &Env<impl Vps>, who: Known) {
+        let Known { vp, entity, share } = who;
         budget::refill(entity, share, env.now);
         let Some(class) = classify(entity, share) else {
             entity.set_state(State::Parked);
@@ -169,20 +174,20 @@ impl RunQueue {
             entity.load.set(load);
             self.load = self.load.saturating_add(load);
         }
-        self.heap_mut(class).insert(env.vps, vp);
+        self.heap_mut(class).insert(env.vps, vp, entity);
         if class == Class::Reserved || may_improve(class, share) {
             self.watch.push(env.vps, vp);
         }
     }
 
     /// Takes a VP that waits or is parked out of the queue.
-    pub(crate) fn dequeue(&mut self, env: &Env<impl Vps>, vp: VpRef) {
-        let entity = env.vp(vp);
-        self.watch.remove(env.vps, vp);
+    pub(crate) fn dequeue(&mut self, env: &Env<impl Vps>, who: Known) {
+        let Known { vp, entity, .. } = who;
+        self.watch.remove(env.vps, entity);
         if entity.state() != State::Ready {
             return;
         }
-        self.heap_mut(entity.class()).remove(env.vps, vp);
+        self.heap_mut(entity.class()).remove(env.vps, vp, entity);
         self.due = self.due.saturating_sub(entity.due.get());
         entity.due.set(0);
         self.load = self.load.saturating_sub(entity.load.get());
@@ -190,58 +195,54 @@ impl RunQueue {
     }
 
     /// How long a VP may run while others wait: less for one that has less weight than they have on average.
-    pub(crate) fn slice(&self, share: &Share) -> u64 {
+    pub(crate) fn slice(&self, who: Known) -> u64 {
         let others = u64::from(self.heap(Class::Fair).len() + self.heap(Class::Bound).len());
-        let part = (SLICE * vtime::load(share)).saturating_mul(others.max(1));
+        let part = (SLICE * vtime::load(who.share)).saturating_mul(others.max(1));
         (part / self.load.max(1)).clamp(MIN_SLICE, SLICE)
     }
 
     /// Sets the virtual time of a VP that slept: it may be a little behind the others here, not more. But it gives up no
     /// claim that it had before, only what it could have run meanwhile: who waits for moments keeps its share.
-    pub(crate) fn place(&self, env: &Env<impl Vps>, vp: VpRef) {
-        let entity = env.vp(vp);
-        let slept = env.now.saturating_sub(entity.last_ran.get());
-        self.place_within(env, vp, vtime::cost(env.share_of(entity), slept));
+    pub(crate) fn place(&self, env: &Env<impl Vps>, who: Known) {
+        let slept = env.now.saturating_sub(who.entity.last_ran.get());
+        self.place_within(env, who, who.cost(slept));
     }
 
     /// The same for one that was not allowed to run: what it had before is lost, too.
-    pub(crate) fn place_afresh(&self, env: &Env<impl Vps>, vp: VpRef) {
-        self.place_within(env, vp, u64::MAX >> 2);
+    pub(crate) fn place_afresh(&self, env: &Env<impl Vps>, who: Known) {
+        self.place_within(env, who, u64::MAX >> 2);
     }
 
     /// Moves a VP towards the others here, forward by `most` at most.
-    fn place_within(&self, env: &Env<impl Vps>, vp: VpRef, most: u64) {
-        let entity = env.vp(vp);
-        let share = env.share_of(entity);
+    #[inline]
+    fn place_within(&self, env: &Env<impl Vps>, who: Known, most: u64) {
+        let entity = who.entity;
         let competes = self.current.some().is_some() || self.waiting() != 0;
         let now = if competes { self.neediest(env) } else { env.board.clock() };
-        let from = now.back(vtime::cost(share, WAKE_CREDIT)).min(entity.vtime().after(most));
-        let to = now.after(vtime::cost(share, SOLO_LAG));
+        let from = now.back(who.cost(WAKE_CREDIT)).min(entity.vtime().after(most));
+        let to = now.after(who.cost(SOLO_LAG));
         entity.set_vtime(entity.vtime().clamp(from, to));
     }
 
     /// Virtual time of the neediest of the VPs that go by it, the running one included; without any, as it last was.
     fn neediest(&self, env: &Env<impl Vps>) -> VTime {
-        let running = self.current.some().map(|vp| env.vp(vp).vtime());
-        let times = [self.first_waiting(env), running].into_iter().flatten();
-        times.reduce(VTime::min).unwrap_or(self.floor)
+        let first = self.first_waiting(env).map(|(_, vtime)| vtime);
+        let Some(running) = self.current.some() else { return first.unwrap_or(self.floor) };
+        let running = env.vp(running).vtime();
+        first.map_or(running, |first| first.min(running))
     }
 
     /// Tells the other LPs. Ends every change of the queue.
     pub(crate) fn publish(&mut self, env: &Env<impl Vps>) {
         self.floor = self.neediest(env);
-        let reserved = self.heap(Class::Reserved).len();
-        let waiting = self.heap(Class::Fair).len() + reserved;
-        let overdue = match self.heap(Class::Fair).first() {
-            Some(first) => overdue(env, first),
-            None => self.floor,
-        };
-        env.board.publish(self.lp, self.floor, overdue, waiting, reserved);
+        let [_, reserved, fair, _] = &self.heaps;
+        let overdue = fair.first().map_or(self.floor, |first| overdue(env.know(first)));
+        let waiting = fair.len() + reserved.len();
+        env.board.publish(self.lp, self.floor, overdue, waiting, reserved.len());
     }
 }
 
 /// When, in virtual time, a waiting VP should be fetched by another LP.
-pub(crate) fn overdue(env: &Env<impl Vps>, vp: VpRef) -> VTime {
-    let entity = env.vp(vp);
-    entity.vtime().after(vtime::cost(env.share_of(entity), STEAL_LAG))
+pub(crate) fn overdue(who: Known) -> VTime {
+    who.entity.vtime().after(who.cost(STEAL_LAG))
 }

@@ -2,7 +2,7 @@
 
 use crate::budget;
 use crate::class::Class;
-use crate::entity::{Env, State, VpRef, Vps};
+use crate::entity::{Entity, Env, Known, State, VpRef, Vps};
 use crate::params::{CACHE_HOT, MIN_RUN, PERIOD, RESERVE_CHECK};
 use crate::pick::is_hot;
 use crate::queue::{RunQueue, overdue};
@@ -66,8 +66,8 @@ impl RunQueue {
             return Wake::Moved;
         }
         let wake = match entity.state() {
-            State::Blocked => self.wake_blocked(env, vp),
-            State::Ready => self.promote(env, vp),
+            State::Blocked => self.wake_blocked(env, env.know(vp)),
+            State::Ready => self.promote(env, env.know(vp)),
             State::Running => {
                 entity.woken.set(1);
                 return Wake::Running;
@@ -80,62 +80,57 @@ impl RunQueue {
         wake
     }
 
-    fn wake_blocked(&mut self, env: &Env<impl Vps>, vp: VpRef) -> Wake {
-        let entity = env.vp(vp);
-        let share = env.share_of(entity);
+    fn wake_blocked(&mut self, env: &Env<impl Vps>, who: Known) -> Wake {
+        let Known { vp, entity, share } = who;
         let may_leave = !entity.bound && share.role() == Role::Child && !env.board.claim(self.lp);
         if may_leave && let Some(lp) = env.board.claim_any(self.lp) {
-            self.end_sleep(env, vp);
+            self.end_sleep(env, vp, entity);
             budget::refill(entity, share, env.now);
             share.add_active();
-            self.send(env, vp, lp);
+            self.send(entity, lp);
             return Wake::Sent(lp);
         }
         self.charge(env);
-        self.rise(env, vp);
+        self.rise(env, who);
         Wake::Queued { preempt: self.is_stale(env) }
     }
 
     /// A blocked VP at home here becomes runnable here.
-    pub(crate) fn rise(&mut self, env: &Env<impl Vps>, vp: VpRef) {
-        let entity = env.vp(vp);
-        let share = env.share_of(entity);
-        self.end_sleep(env, vp);
+    pub(crate) fn rise(&mut self, env: &Env<impl Vps>, who: Known) {
+        let Known { vp, entity, share } = who;
+        self.end_sleep(env, vp, entity);
         budget::refill(entity, share, env.now);
         budget::boost(entity, share);
         share.add_active();
-        self.place(env, vp);
-        self.enqueue(env, vp);
+        self.place(env, who);
+        self.enqueue(env, who);
     }
 
     /// Takes a blocked VP from among the sleepers, if it is there.
-    fn end_sleep(&mut self, env: &Env<impl Vps>, vp: VpRef) {
-        let entity = env.vp(vp);
+    #[inline]
+    fn end_sleep(&mut self, env: &Env<impl Vps>, vp: VpRef, entity: &Entity) {
         if entity.asleep.get() != 0 {
             entity.asleep.set(0);
-            self.sleepers.remove(env.vps, vp);
+            self.sleepers.remove(env.vps, vp, entity);
         }
     }
 
-    fn fall_asleep(&mut self, env: &Env<impl Vps>, vp: VpRef, deadline: u64) {
-        let entity = env.vp(vp);
+    fn fall_asleep(&mut self, env: &Env<impl Vps>, vp: VpRef, entity: &Entity, deadline: u64) {
         entity.deadline.set(deadline);
         entity.asleep.set(1);
-        self.sleepers.insert(env.vps, vp);
+        self.sleepers.insert(env.vps, vp, entity);
     }
 
     /// An interrupt for a parent's VP that waits among the others brings it to the front.
-    fn promote(&mut self, env: &Env<impl Vps>, vp: VpRef) -> Wake {
-        let entity = env.vp(vp);
-        let share = env.share_of(entity);
-        if share.role() != Role::Parent || entity.class() == Class::High {
+    fn promote(&mut self, env: &Env<impl Vps>, who: Known) -> Wake {
+        if who.share.role() != Role::Parent || who.entity.class() == Class::High {
             return Wake::Already;
         }
-        self.dequeue(env, vp);
-        budget::refill(entity, share, env.now);
-        budget::boost(entity, share);
+        self.dequeue(env, who);
+        budget::refill(who.entity, who.share, env.now);
+        budget::boost(who.entity, who.share);
         self.charge(env);
-        self.enqueue(env, vp);
+        self.enqueue(env, who);
         Wake::Queued { preempt: self.is_stale(env) }
     }
 
@@ -144,29 +139,28 @@ impl RunQueue {
         match self.current.some() {
             None => true,
             Some(vp) => {
-                let horizon = || self.horizon(env, env.vp(vp));
+                let horizon = || self.horizon(env, env.know(vp));
                 self.should_switch(env) || horizon().saturating_add(MIN_RUN) < self.until
             }
         }
     }
 
-    fn send(&self, env: &Env<impl Vps>, vp: VpRef, lp: LpIndex) {
-        let entity = env.vp(vp);
+    fn send(&self, entity: &Entity, lp: LpIndex) {
         entity.set_state(State::Transit);
         entity.set_home(lp);
     }
 
     /// Takes in a VP that is in transit to this LP; whether the LP should decide anew.
     pub(crate) fn accept(&mut self, env: &Env<impl Vps>, vp: VpRef, woken: bool) -> bool {
-        let entity = env.vp(vp);
-        if entity.home() != self.lp || entity.state() != State::Transit {
+        let who = env.know(vp);
+        if who.entity.home() != self.lp || who.entity.state() != State::Transit {
             return false;
         }
         self.charge(env);
         if woken {
-            self.place(env, vp);
+            self.place(env, who);
         }
-        self.enqueue(env, vp);
+        self.enqueue(env, who);
         self.publish(env);
         self.is_stale(env)
     }
@@ -210,15 +204,17 @@ impl RunQueue {
             Want::Anything => self.leaver(env),
             Want::Reserved => self.leaver(env).filter(|&vp| env.vp(vp).class() == Class::Reserved),
             Want::Overdue(floor) => {
-                self.heap(Class::Fair).first().filter(|&vp| overdue(env, vp).is_before(floor))
+                let is_overdue = |&vp: &VpRef| overdue(env.know(vp)).is_before(floor);
+                self.heap(Class::Fair).first().filter(is_overdue)
             }
         };
         let Some(vp) = vp else { return Give::Nothing };
         if is_hot(env, vp) {
             return Give::Hot;
         }
-        self.dequeue(env, vp);
-        self.send(env, vp, lp);
+        let who = env.know(vp);
+        self.dequeue(env, who);
+        self.send(who.entity, lp);
         self.publish(env);
         Give::Sent(vp)
     }
@@ -238,7 +234,7 @@ impl RunQueue {
     ) -> bool {
         let Some(vp) = self.current.some() else { return true };
         self.charge(env);
-        let entity = env.vp(vp);
+        let Known { entity, share, .. } = env.know(vp);
         if entity.woken.get() != 0 {
             entity.woken.set(0);
             if !force {
@@ -247,9 +243,9 @@ impl RunQueue {
         }
         self.current = VpRef::NONE;
         entity.set_state(State::Blocked);
-        env.share_of(entity).remove_active();
+        share.remove_active();
         if let Some(deadline) = deadline {
-            self.fall_asleep(env, vp, deadline);
+            self.fall_asleep(env, vp, entity, deadline);
         }
         // The decision that follows tells the other LPs.
         true
@@ -257,7 +253,8 @@ impl RunQueue {
 
     /// Makes a VP at home here that does not run not runnable.
     pub(crate) fn remove(&mut self, env: &Env<impl Vps>, vp: VpRef) -> Remove {
-        let entity = env.vp(vp);
+        let who = env.know(vp);
+        let entity = who.entity;
         if entity.home() != self.lp {
             return Remove::Moved;
         }
@@ -265,14 +262,14 @@ impl RunQueue {
             State::Transit => return Remove::Moved,
             State::Running => return Remove::Running,
             State::Blocked => {
-                self.end_sleep(env, vp);
+                self.end_sleep(env, vp, entity);
                 return Remove::Out;
             }
             State::Ready | State::Parked => {}
         }
-        self.dequeue(env, vp);
+        self.dequeue(env, who);
         entity.set_state(State::Blocked);
-        env.share_of(entity).remove_active();
+        who.share.remove_active();
         self.publish(env);
         Remove::Out
     }

@@ -4,6 +4,7 @@
 use crate::exit::code::CodePages;
 use crate::exit::memory::PARENT_ACCESS;
 use crate::exit::synic::VpSynic;
+use crate::intercepts;
 use crate::lp::{self, Lp};
 use crate::mem::frames::{self, PoolFrames};
 use crate::mem::{IMAGE_OFFSET, PAGE, phys, space};
@@ -111,6 +112,7 @@ pub fn create(facts: &Facts) -> Option<&'static Partition> {
     let maps = permission_maps();
     for lp in lp::all() {
         let vp = create_vp(partition, lp, maps, &shared, facts.parent_x2apic)?;
+        intercepts::publish(vp);
         lp.root_vp.set(Some(vp));
         partition.add_vp(vp);
     }

@@ -34,15 +34,15 @@ proptest! {
             let vp = VpRef(i);
             let old = (table.vp(vp).vtime().0, i);
             if model.remove(&old) {
-                heap.remove(&table, vp);
+                heap.remove(&table, vp, table.vp(vp));
             } else if pop {
                 if let Some(first) = heap.first() {
-                    heap.remove(&table, first);
+                    heap.remove(&table, first, table.vp(first));
                     prop_assert!(model.remove(&(table.vp(first).vtime().0, first.0)));
                 }
             } else {
                 table.vp(vp).set_vtime(VTime(vtime));
-                heap.insert(&table, vp);
+                heap.insert(&table, vp, table.vp(vp));
                 model.insert((vtime, i));
             }
             prop_assert_eq!(heap.len() as usize, model.len());
@@ -59,9 +59,9 @@ fn virtual_time_may_wrap() {
     let mut heap = Heap::<ByVtime>::EMPTY;
     for (i, vtime) in [5, u64::MAX - 5, u64::MAX].into_iter().enumerate() {
         table.vp(VpRef(i as u32)).set_vtime(VTime(vtime));
-        heap.insert(&table, VpRef(i as u32));
+        heap.insert(&table, VpRef(i as u32), table.vp(VpRef(i as u32)));
     }
     assert_eq!(heap.first(), Some(VpRef(1)));
-    heap.remove(&table, VpRef(1));
+    heap.remove(&table, VpRef(1), table.vp(VpRef(1)));
     assert_eq!(heap.first(), Some(VpRef(2)));
 }
