@@ -10,53 +10,79 @@ use x86emu::prefix::Opcode;
 struct Entry {
     /// The guest's CR3.
     cr3: u64,
-    /// Linear address of the page; [`Entry::NONE`] for no page.
-    linear: u64,
+    /// Linear address of the page, and in its low bits [`CodePages::generation`].
+    key: u64,
     page: Option<phys::Page>,
 }
 
 impl Entry {
-    /// No page starts here.
-    const NONE: u64 = 1;
-    const EMPTY: Self = Self { cr3: 0, linear: Self::NONE, page: None };
+    const EMPTY: Self = Self { cr3: 0, key: 0, page: None };
 }
+
+/// Pages in whose place another can be. Kernels exit from half a dozen pages, of which two may get in each other's way, but
+/// hardly three.
+const WAYS: usize = 2;
 
 /// The pages that a VP's 64-bit code exited from lately.
 ///
 /// A page is forgotten with the VP's other translations. The guest may change its own tables without a word to the
 /// hypervisor, so what is read here only counts if it is the instruction that the processor says it was.
 #[derive(Clone)]
-pub struct CodePages([Entry; CodePages::COUNT]);
+pub struct CodePages {
+    sets: [[Entry; WAYS]; Self::SETS],
+    /// Of the entries that count, 1 to 4095.
+    generation: u64,
+}
 
 impl CodePages {
-    const COUNT: usize = 8;
+    const SETS: usize = 16;
 
     /// None yet.
     pub const fn new() -> Self {
-        Self([Entry::EMPTY; Self::COUNT])
+        Self { sets: [[Entry::EMPTY; WAYS]; Self::SETS], generation: 1 }
     }
 
     /// Forgets all.
     pub fn clear(&mut self) {
-        self.0 = [Entry::EMPTY; Self::COUNT];
+        self.generation += 1;
+        if self.generation == PAGE {
+            *self = Self::new();
+        }
     }
 
     /// Notes that `linear` is at system address `address` under `cr3`.
     pub fn note(&mut self, cr3: u64, linear: u64, address: u64) {
-        let page = phys::Page::at(address & !(PAGE - 1));
-        if let Some(entry) = self.0.get_mut(slot(linear)) {
-            *entry = Entry { cr3, linear: linear & !(PAGE - 1), page };
+        let entry =
+            Entry { cr3, key: self.key(linear), page: phys::Page::at(address & !(PAGE - 1)) };
+        if let Some([newest, older]) = self.sets.get_mut(set(linear)) {
+            *older = *newest;
+            *newest = entry;
+        }
+    }
+
+    #[inline]
+    fn key(&self, linear: u64) -> u64 {
+        linear & !(PAGE - 1) | self.generation
+    }
+
+    /// The page of `linear`, if it is known.
+    #[inline]
+    fn page(&self, cr3: u64, linear: u64) -> Option<phys::Page> {
+        let key = self.key(linear);
+        let [newest, older] = self.sets.get(set(linear))?;
+        if newest.key == key && newest.cr3 == cr3 {
+            newest.page
+        } else if older.key == key && older.cr3 == cr3 {
+            older.page
+        } else {
+            None
         }
     }
 
     /// Whether `opcode` is known to stand at `linear`, with no prefix.
     #[inline]
     pub fn hold(&self, cr3: u64, linear: u64, opcode: Opcode) -> bool {
-        let Some(entry) = self.0.get(slot(linear)) else { return false };
-        if entry.cr3 != cr3 || entry.linear != linear & !(PAGE - 1) {
-            return false;
-        }
-        entry.page.is_some_and(|page| {
+        self.page(cr3, linear).is_some_and(|page| {
             let offset = (linear % PAGE) as usize;
             let skipped = offset % 8;
             let mut bytes = page.word(offset / 8) >> (8 * skipped);
@@ -72,6 +98,6 @@ impl CodePages {
 }
 
 /// Pages that follow each other do not get in each other's way.
-fn slot(linear: u64) -> usize {
-    (linear / PAGE) as usize % CodePages::COUNT
+fn set(linear: u64) -> usize {
+    (linear / PAGE) as usize % CodePages::SETS
 }

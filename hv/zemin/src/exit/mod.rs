@@ -28,7 +28,7 @@ use x86emu::prefix::Opcode;
 use zemindef::counters::Counter;
 
 /// Handles one exit.
-#[inline]
+#[inline(always)]
 pub fn handle(
     lp: &'static Lp,
     vp: &'static Vp,

@@ -14,7 +14,7 @@ use x86emu::walk;
 const LONG: u16 = 1 << 13;
 
 /// Steps over `opcode` and its prefixes.
-#[inline]
+#[inline(always)]
 pub fn over(vp: &Vp, state: &mut State, context: &LpContext, opcode: Opcode) {
     let skipped = if context.knows_next_instruction() || stands_alone(state, opcode) {
         0
