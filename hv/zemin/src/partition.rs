@@ -418,12 +418,20 @@ impl Partition {
         gpa: u64,
         len: usize,
         need: u64,
-        action: impl FnMut(u64, usize, usize) -> Result<(), NotAccessible>,
+        mut action: impl FnMut(u64, usize, usize) -> Result<(), NotAccessible>,
     ) -> Result<(), NotAccessible> {
         if gpa % PAGE + len as u64 > PAGE {
             self.for_each_page(gpa, len, need, |_, _, _| Ok(()))?;
+            return self.for_each_page(gpa, len, need, action);
         }
-        self.for_each_page(gpa, len, need, action)
+        if len == 0 {
+            return Ok(());
+        }
+        let spa = self.translate(gpa, need)?;
+        if !phys::is_mapped(spa, len as u64) {
+            return Err(NotAccessible);
+        }
+        action(spa, 0, len)
     }
 
     /// Calls `action` with system address, offset in the range and length for each page that `[gpa, gpa + len)` touches.

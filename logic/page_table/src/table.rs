@@ -253,8 +253,13 @@ impl Table {
 
     /// The table that an entry points to, if it does.
     pub(crate) fn lower(&self, entry: u64, level: u32) -> Option<u64> {
-        let points = self.is_present(entry) && self.leaf_size(entry, level).is_none();
-        points.then_some(entry & self.format.address)
+        (level > 0 && self.points(entry, level)).then_some(entry & self.format.address)
+    }
+
+    /// Whether an entry at a level above 0 points to a table.
+    #[inline]
+    pub(crate) fn points(&self, entry: u64, level: u32) -> bool {
+        self.is_present(entry) && (entry & self.format.leaf == 0 || level == ROOT_LEVEL)
     }
 
     pub(crate) fn leaf_bit(&self, level: u32) -> u64 {

@@ -63,14 +63,12 @@ impl Table {
         loop {
             let index = index(input, level);
             let entry = frames.read(table, index);
-            match self.lower(entry, level) {
-                // Level 0 has no lower tables: every present entry there is a leaf.
-                Some(lower) if level > 0 => {
-                    table = lower;
-                    level -= 1;
-                }
-                _ => return Slot { table, index, level, entry },
+            // Level 0 has no lower tables: every present entry there is a leaf.
+            if level == 0 || !self.points(entry, level) {
+                return Slot { table, index, level, entry };
             }
+            table = entry & self.format.address;
+            level -= 1;
         }
     }
 }

@@ -43,7 +43,7 @@ pub fn prepare(input: &Input, lps: usize) -> PhysRange {
         crash::refuse(format_args!("out of memory while the address space was built"));
     }
     space::activate();
-    phys::MAPPED.set(direct);
+    phys::set_mapped(direct);
     pool
 }
 

@@ -3,6 +3,7 @@
 
 use super::PAGE;
 use crate::sync::Once;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Where physical address 0 appears.
 pub const DIRECT: u64 = 0xFFFF_8000_0000_0000;
@@ -45,25 +46,46 @@ impl Ranges {
     }
 
     /// Whether `[start, start + len)` lies inside one range.
-    #[inline]
-    pub fn contain(&self, start: u64, len: u64) -> bool {
+    fn contain(&self, start: u64, len: u64) -> bool {
         let Some(end) = start.checked_add(len) else { return false };
-        let holds = |(from, to)| from <= start && end <= to;
-        holds(self.largest) || self.iter().any(holds)
+        self.iter().any(|(from, to)| from <= start && end <= to)
     }
 }
 
 /// What the final direct map holds; until it is set, the boot tables map the first 4 GiB.
-pub static MAPPED: Once<Ranges> = Once::new();
+static MAPPED: Once<Ranges> = Once::new();
 
 /// Pointer to physical address `address`. Only addresses that the direct map holds may be dereferenced.
 pub fn pointer(address: u64) -> *mut u8 {
     DIRECT.wrapping_add(address) as *mut u8
 }
 
+/// The largest of these ranges, beginning and end.
+static LARGEST: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+
+/// Says what the direct map holds.
+pub fn set_mapped(ranges: Ranges) {
+    let (start, end) = ranges.largest;
+    MAPPED.set(ranges);
+    let [largest_start, largest_end] = &LARGEST;
+    largest_start.store(start, Ordering::Relaxed);
+    largest_end.store(end, Ordering::Relaxed);
+}
+
 /// Whether the direct map holds `[address, address + len)`.
 #[inline]
 pub fn is_mapped(address: u64, len: u64) -> bool {
+    let [start, end] = &LARGEST;
+    let (start, end) = (start.load(Ordering::Relaxed), end.load(Ordering::Relaxed));
+    if address >= start && address < end && len <= end - address {
+        return true;
+    }
+    is_mapped_at_all(address, len)
+}
+
+/// The same, outside of the largest range.
+#[cold]
+fn is_mapped_at_all(address: u64, len: u64) -> bool {
     match MAPPED.try_get() {
         Some(ranges) => ranges.contain(address, len),
         None => address.checked_add(len).is_some_and(|end| end <= 4 << 30),
@@ -71,6 +93,7 @@ pub fn is_mapped(address: u64, len: u64) -> bool {
 }
 
 /// Copies from physical memory that others may write at the same time. `false`, and nothing copied, if it is not mapped.
+#[inline(never)]
 pub fn read(address: u64, buffer: &mut [u8]) -> bool {
     let mapped = is_mapped(address, buffer.len() as u64);
     if mapped {
@@ -82,19 +105,21 @@ pub fn read(address: u64, buffer: &mut [u8]) -> bool {
 }
 
 /// The eight bytes at `address`, a multiple of 8, which others may write at the same time. `None` if they are not mapped.
+#[inline(never)]
 pub fn read_word(address: u64) -> Option<u64> {
-    let words = pointer(address).cast::<core::sync::atomic::AtomicU64>();
+    let words = pointer(address).cast::<AtomicU64>();
     let is_there = address.is_multiple_of(8) && is_mapped(address, 8);
     // SAFETY: aligned and mapped for ever; atomics allow any number of writers.
-    is_there.then(|| unsafe { &*words }.load(core::sync::atomic::Ordering::Relaxed))
+    is_there.then(|| unsafe { &*words }.load(Ordering::Relaxed))
 }
 
 /// A page that the direct map holds: for reads that cost no look at what is mapped.
 #[derive(Clone, Copy)]
-pub struct Page(&'static [core::sync::atomic::AtomicU64; PAGE as usize / 8]);
+pub struct Page(&'static [AtomicU64; PAGE as usize / 8]);
 
 impl Page {
     /// The page at `address`, a multiple of its size.
+    #[inline(never)]
     pub fn at(address: u64) -> Option<Self> {
         let is_there = address.is_multiple_of(PAGE) && is_mapped(address, PAGE);
         // SAFETY: aligned and mapped for ever; atomics allow any number of writers.
@@ -104,13 +129,14 @@ impl Page {
     /// Word `index`, modulo how many there are.
     #[inline]
     pub fn word(self, index: usize) -> u64 {
-        self.0[index % self.0.len()].load(core::sync::atomic::Ordering::Relaxed)
+        self.0[index % self.0.len()].load(Ordering::Relaxed)
     }
 }
 
 /// Copies to physical memory that others may use at the same time. `false`, and nothing copied, if it is not mapped.
 ///
 /// The caller vouches that the memory is the guest's, not the hypervisor's.
+#[inline(never)]
 pub fn write(address: u64, data: &[u8]) -> bool {
     let mapped = is_mapped(address, data.len() as u64);
     if mapped {
@@ -131,6 +157,7 @@ pub fn relocate(from: u64, to: u64, len: u64) -> bool {
 }
 
 /// Zeroes physical memory. `false` if it is not mapped.
+#[inline(never)]
 pub fn zero(address: u64, len: u64) -> bool {
     let mapped = is_mapped(address, len);
     if mapped {
@@ -144,7 +171,8 @@ pub fn zero(address: u64, len: u64) -> bool {
 ///
 /// # Panics
 /// If `address` is not a mapped page: it names a frame of the pool, so that would be a fault of ours.
-pub fn shared_words(address: u64) -> &'static [core::sync::atomic::AtomicU64; 512] {
+#[inline(never)]
+pub fn shared_words(address: u64) -> &'static [AtomicU64; 512] {
     assert!(
         address.is_multiple_of(PAGE) && is_mapped(address, PAGE),
         "not a page of the direct map"
