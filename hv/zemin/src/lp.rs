@@ -61,7 +61,7 @@ pub struct Lp {
     pub device_vectors: [AtomicU16; 256],
     /// Vectors that were last mapped as level-triggered.
     pub level_vectors: [AtomicU64; 4],
-    /// Reference time of the next update of statistics pages.
+    /// Time-stamp counter value of the next update of statistics pages.
     pub stats_due: Cell<u64>,
     counters: [AtomicU64; Counter::COUNT],
     /// Time-stamp counter ticks spent in guests, for the run-time call.

@@ -8,6 +8,7 @@ use crate::lp::{self, Lp};
 use crate::mem::phys;
 use crate::sync::SpinLock;
 use crate::time;
+use arch_x86::cpu;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering};
 use hvdef::synic::ROW_SIZE;
@@ -143,7 +144,7 @@ impl Patience {
         if !lp.root_vp.get().is_some_and(|vp| vp.is_blocked()) {
             return false;
         }
-        let until = time::tsc_at(time::now() + DELAY);
+        let until = cpu::rdtsc() + time::ticks_of_100ns(DELAY);
         self.until.set(until);
         if until < lp.turn_end.get() {
             lp.turn_end.set(until);
@@ -153,8 +154,8 @@ impl Patience {
     }
 
     fn ends(&self) {
-        let until = time::reference_at(self.until.get());
-        if until.saturating_sub(time::now()) > DELAY - STOPS_EARLY {
+        let left = self.until.get().saturating_sub(cpu::rdtsc());
+        if left > time::ticks_of_100ns(DELAY - STOPS_EARLY) {
             self.at_once.set(AT_ONCE);
         }
     }

@@ -20,7 +20,6 @@ use crate::interrupts;
 use crate::lp::{self, Lp};
 use crate::ring;
 use crate::sched::{self, Next};
-use crate::time;
 use crate::vp::{Activity, Owned, State, Vp};
 use arch_x86::cpu;
 use arch_x86::vcpu::LpContext;
@@ -68,7 +67,7 @@ impl Root {
     /// Takes in what happened while the VP was not running, and tells the scheduler if it has something to do now.
     fn attend(&mut self, lp: &Lp) {
         let now = self.take_in(lp);
-        hypercalls::refresh_stats(lp, time::reference_at(now));
+        hypercalls::refresh_stats(lp, now);
         self.state.settle_skipped_eoi();
         if self.vp.is_blocked() {
             if wake(lp, self.state) {
@@ -100,7 +99,7 @@ fn run_root(lp: &'static Lp, root: &mut Root, context: &mut LpContext) {
         if lp.take_attention() {
             let now = root.take_in(lp);
             update_timer(lp, root.state);
-            hypercalls::refresh_stats(lp, time::reference_at(now));
+            hypercalls::refresh_stats(lp, now);
             if lp.is_turn_over(now) {
                 return;
             }

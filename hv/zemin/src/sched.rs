@@ -6,7 +6,7 @@
 
 use crate::intercepts;
 use crate::lp::{self, Lp};
-use crate::time;
+use crate::time::CLOCKS;
 use crate::vp::Vp;
 use arch_x86::cpu;
 use core::sync::atomic::Ordering;
@@ -68,10 +68,16 @@ pub fn entity(lp: &Lp, number: Option<u32>) -> Entity {
     Entity::new(ShareRef(name), LpIndex(lp.index), number.is_none())
 }
 
-/// The present, as a time-stamp counter value and in the scheduler's nanoseconds.
+/// The present in the scheduler's nanoseconds.
+#[inline]
 fn env() -> Env<'static, Machine> {
-    let now = time::reference_at(cpu::rdtsc()).saturating_mul(100);
-    Env { vps: &Machine, board: &BOARD, now }
+    env_at(cpu::rdtsc())
+}
+
+/// The same at a time-stamp counter value.
+#[inline]
+fn env_at(tsc: u64) -> Env<'static, Machine> {
+    Env { vps: &Machine, board: &BOARD, now: CLOCKS.get().ns.at(tsc) }
 }
 
 /// Whom an LP runs now.
@@ -88,8 +94,11 @@ pub enum Next {
 /// Decides what the calling LP does now, and until when: [`Lp::turn_end`].
 pub fn decide(lp: &Lp) -> Next {
     lp.reschedule.store(false, Ordering::Relaxed);
-    let decision = ops::reschedule(&Machine, &env(), LpIndex(lp.index));
-    lp.turn_end.set(decision.until.map_or(u64::MAX, |until| time::tsc_at(until.div_ceil(100))));
+    let tsc = cpu::rdtsc();
+    let env = env_at(tsc);
+    let decision = ops::reschedule(&Machine, &env, LpIndex(lp.index));
+    let end = |until: u64| CLOCKS.get().ns.tsc_in(tsc, until.saturating_sub(env.now));
+    lp.turn_end.set(decision.until.map_or(u64::MAX, end));
     account(lp, &decision);
     if let Some(other) = decision.nudge.and_then(|other| lp::get(other.0)) {
         other.ask_to_reschedule();
@@ -138,7 +147,7 @@ pub fn wake_own(lp: &Lp, vp: &Vp) {
 /// The VP that the calling LP ran has nothing to do before `deadline`, a time-stamp counter value (`u64::MAX`: for ever).
 /// `false` if something came in the meantime.
 pub fn block(lp: &Lp, deadline: u64) -> bool {
-    let at = (deadline != u64::MAX).then(|| time::reference_at(deadline).saturating_add(1) * 100);
+    let at = (deadline != u64::MAX).then(|| CLOCKS.get().ns.at(deadline).saturating_add(1));
     ops::block(&Machine, &env(), LpIndex(lp.index), at)
 }
 

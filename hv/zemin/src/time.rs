@@ -5,6 +5,7 @@ use crate::sync::Once;
 use arch_x86::apic::LocalApic;
 use arch_x86::{cpu, port};
 use synic::reftime::RefTime;
+use synic::scale::{NsClock, ratio, scaled};
 
 /// Frequencies found at boot.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +18,8 @@ pub struct Clocks {
     pub reference: RefTime,
     /// APIC timer ticks per time-stamp counter tick, times 2^32.
     apic_scale: u64,
+    /// The scheduler's nanoseconds, a clock of its own: nobody compares them with reference time.
+    pub ns: NsClock,
 }
 
 /// Set once at boot, by the first LP.
@@ -63,14 +66,14 @@ impl Clocks {
             tsc_hz,
             apic_hz,
             reference: RefTime::new(tsc_hz, start, 0),
-            apic_scale: ((u128::from(apic_hz) << 32) / u128::from(tsc_hz)) as u64,
+            apic_scale: ratio(apic_hz, tsc_hz),
+            ns: NsClock::new(tsc_hz, start),
         }
     }
 
     /// APIC timer ticks that cover `tsc` time-stamp counter ticks: at least 1, at most what the timer can hold.
     pub fn apic_ticks(&self, tsc: u64) -> u32 {
-        let ticks = (u128::from(tsc) * u128::from(self.apic_scale)) >> 32;
-        (ticks as u64 + 1).min(u64::from(u32::MAX)) as u32
+        (scaled(tsc, self.apic_scale).saturating_add(1)).min(u64::from(u32::MAX)) as u32
     }
 }
 
@@ -139,6 +142,12 @@ fn against_pit(apic: LocalApic) -> Option<Measured> {
     (0..PATIENCE).any(|_| done()).then_some(())?;
     let (tsc, apic_ticks) = (cpu::rdtsc() - tsc, apic_start.wrapping_sub(apic.timer_remaining()));
     Some((tsc, apic_ticks.into(), count.into(), PIT_HZ))
+}
+
+/// A length of time in 100 ns units, of less than an hour, as time-stamp counter ticks.
+#[inline]
+pub fn ticks_of_100ns(units: u64) -> u64 {
+    CLOCKS.get().ns.ticks(units * 100)
 }
 
 /// Time-stamp counter ticks as a length of time in 100 ns units.

@@ -31,6 +31,7 @@ mod pending_set;
 pub mod reftime;
 mod registers;
 mod root_queue;
+pub mod scale;
 mod sint;
 mod stimer;
 mod stimer_state;

@@ -110,12 +110,17 @@ pub fn unmap(call: &Call, state: &mut State) -> Outcome {
 /// Time between two updates of a page, in 100 ns.
 const REFRESH_PERIOD: u64 = 1_000_000;
 
-/// Brings the pages of the calling LP and its VP up to date, if that is due.
+/// Brings the pages of the calling LP and its VP up to date, if that is due at time-stamp counter value `now`.
+#[inline]
 pub fn refresh(lp: &Lp, now: u64) {
-    if now < lp.stats_due.get() {
-        return;
+    if now >= lp.stats_due.get() {
+        lp.stats_due.set(now + time::ticks_of_100ns(REFRESH_PERIOD));
+        fill_own(lp);
     }
-    lp.stats_due.set(now + REFRESH_PERIOD);
+}
+
+#[cold]
+fn fill_own(lp: &Lp) {
     // The pages may be unmapped and withdrawn at any time, but not while the lock is held. Who holds it now will have to
     // do without this update.
     let Some(mappings) = MAPPINGS.try_lock() else { return };
