@@ -4,6 +4,7 @@
 //! and only then the parent's driver gets one word of it: OPAQUE_INTERCEPT, in the slot of the LP's own parent VP.
 #![expect(unsafe_code, reason = "finds VPs that live on deposited pages by number")]
 
+use crate::exit::synic::Note;
 use crate::lp::{self, Lp, MAX_CHILD_VPS, MAX_LPS};
 use crate::mem::phys;
 use crate::vp::{INTERCEPT, Owned, State, Vp};
@@ -73,16 +74,14 @@ pub fn by_place(place: u32) -> Option<&'static Vp> {
 }
 
 /// The message for the parent's driver that an entry of its queue stands for.
-pub fn root_message(entry: RootMessage) -> Option<Message> {
-    match entry {
-        RootMessage::SintRing(sint) => {
-            Message::new(MessageType::SYNIC_SINT_INTERCEPT, 0, u32::from(sint).as_bytes())
-        }
+pub fn root_message(entry: RootMessage) -> Option<Note> {
+    Some(match entry {
+        RootMessage::SintRing(sint) => Note::new(MessageType::SYNIC_SINT_INTERCEPT, 0, sint.into()),
         RootMessage::Intercept(number) => {
             let vp = by_place(number as u32)?;
-            Message::new(MessageType::OPAQUE_INTERCEPT, vp.partition.id.0, vp.index.as_bytes())
+            Note::new(MessageType::OPAQUE_INTERCEPT, vp.partition.id.0, vp.index)
         }
-    }
+    })
 }
 
 /// Stops the VP with an intercept.

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 /// rotation, so that none starves.
 #[derive(Debug)]
 pub struct PendingSet<const WORDS: usize> {
-    /// Bit *w* is set whenever word *w* is non-zero (and may stay set a while longer).
+    /// Bit *w* is set whenever word *w* is non-zero (and may stay set a while longer if its last number is removed).
     summary: AtomicU64,
     /// Where the next search starts.
     cursor: AtomicUsize,
@@ -80,19 +80,29 @@ impl<const WORDS: usize> PendingSet<WORDS> {
         loop {
             let value = word.load(SeqCst);
             if value == 0 {
-                self.summary.fetch_and(!(1 << index), SeqCst);
-                if word.load(SeqCst) != 0 {
-                    self.summary.fetch_or(1 << index, SeqCst);
-                }
+                self.note_empty(index, word);
                 return None;
             }
             let lowest = value & mask & (value & mask).wrapping_neg();
             if lowest == 0 {
                 return None;
             }
-            if word.fetch_and(!lowest, SeqCst) & lowest != 0 {
+            let before = word.fetch_and(!lowest, SeqCst);
+            if before == lowest {
+                self.note_empty(index, word);
+            }
+            if before & lowest != 0 {
                 return Some(index * 64 + lowest.trailing_zeros() as usize);
             }
+        }
+    }
+
+    /// Clears the summary bit of a word that was empty a moment ago.
+    #[inline]
+    fn note_empty(&self, index: usize, word: &AtomicU64) {
+        self.summary.fetch_and(!(1 << index), SeqCst);
+        if word.load(SeqCst) != 0 {
+            self.summary.fetch_or(1 << index, SeqCst);
         }
     }
 

@@ -8,9 +8,10 @@ use crate::run;
 use crate::time;
 use crate::vp::{Request, State, Vp};
 use arch_x86::cpu;
+use core::cell::Cell;
 use core::sync::atomic::Ordering;
 use hvdef::HvStatus;
-use hvdef::message::{Message, MessageType};
+use hvdef::message::{Message, MessageHeader, MessageType};
 use hvdef::msr as hv;
 use synic::{
     Blocked, Effect, FlagPage, MessageSlot, Page, Signal, Stimers, Synic, TimerAction, post,
@@ -109,6 +110,19 @@ pub struct VpSynic {
     overlays: [u64; 2],
     /// The child's VP this is part of.
     owner: Option<&'static Vp>,
+    /// [`Self::deadline`] as it was last computed.
+    due: Cell<Due>,
+}
+
+/// When the next synthetic timer is due.
+#[derive(Clone, Copy, Default)]
+struct Due {
+    /// In the partition's time.
+    expiry: u64,
+    /// The hypervisor's time at which that was 0.
+    origin: u64,
+    /// The time-stamp counter's value then.
+    tsc: u64,
 }
 
 impl VpSynic {
@@ -127,6 +141,7 @@ impl VpSynic {
             events: page(VpPage::Events),
             overlays: [0; 2],
             owner: None,
+            due: Cell::default(),
         }
     }
 
@@ -164,6 +179,20 @@ impl VpSynic {
         self.owner.map_or(0, |vp| vp.partition.clock.origin())
     }
 
+    /// Time-stamp counter value of the next synthetic timer, `u64::MAX` for none.
+    #[inline]
+    fn deadline(&self) -> u64 {
+        let Some(expiry) = self.timers.next_expiry() else { return u64::MAX };
+        let (origin, due) = (self.origin(), self.due.get());
+        if (expiry, origin) == (due.expiry, due.origin) {
+            return due.tsc;
+        }
+        // A clock that was set ahead began before the hypervisor's.
+        let tsc = time::tsc_at(expiry.saturating_add_signed(origin.cast_signed()));
+        self.due.set(Due { expiry, origin, tsc });
+        tsc
+    }
+
     /// State of the synthetic timers, as words.
     pub fn save_timers(&self) -> [u64; synic::STIMER_STATE_WORDS] {
         self.timers.save()
@@ -193,6 +222,7 @@ impl VpSynic {
             events: 0,
             overlays: [0; 2],
             owner: None,
+            due: Cell::default(),
         }
     }
 
@@ -241,17 +271,19 @@ impl Slot {
     }
 }
 
-impl MessageSlot<Message> for Slot {
-    fn try_store(&self, message: &Message, more: bool) -> bool {
+/// Words of a message's header.
+const HEADER_WORDS: usize = size_of::<MessageHeader>() / 8;
+
+impl Slot {
+    /// Stores the words of a message if the slot is free.
+    #[inline]
+    fn store(&self, mut message: impl Iterator<Item = u64>, more: bool) -> bool {
         let Some((first, rest)) = self.words().split_first() else { return false };
         if first.load(Ordering::Acquire) & TYPE != 0 {
             return false;
         }
-        let bytes = message.as_bytes();
-        let mut words =
-            bytes.chunks_exact(8).map(|word| word.try_into().map_or(0, u64::from_le_bytes));
-        let header = words.next().unwrap_or(0) | if more { PENDING } else { 0 };
-        for (target, word) in rest.iter().zip(words) {
+        let header = message.next().unwrap_or(0) | if more { PENDING } else { 0 };
+        for (target, word) in rest.iter().zip(message) {
             target.store(word, Ordering::Relaxed);
         }
         // The type is in here: with it the slot is the guest's.
@@ -263,6 +295,47 @@ impl MessageSlot<Message> for Slot {
         if let Some(first) = self.words().first() {
             first.fetch_or(PENDING, Ordering::SeqCst);
         }
+    }
+}
+
+impl MessageSlot<Message> for Slot {
+    fn try_store(&self, message: &Message, more: bool) -> bool {
+        // What is behind the payload stays what it was: an earlier message to the same guest.
+        let count = HEADER_WORDS + usize::from(message.header.payload_size).div_ceil(8);
+        let words = message.as_bytes().chunks_exact(8).take(count);
+        self.store(words.map(|word| word.try_into().map_or(0, u64::from_le_bytes)), more)
+    }
+
+    fn set_pending(&self) {
+        Slot::set_pending(self);
+    }
+}
+
+/// A message with 4 bytes of payload: what the parent's driver is told.
+pub struct Note {
+    kind: MessageType,
+    sender: u64,
+    payload: u32,
+}
+
+impl Note {
+    /// The message of this type, from this sender.
+    pub fn new(kind: MessageType, sender: u64, payload: u32) -> Self {
+        Self { kind, sender, payload }
+    }
+
+    /// The payload's size where a message's header has it.
+    const SIZE: u64 = 4 << 32;
+}
+
+impl MessageSlot<Note> for Slot {
+    fn try_store(&self, note: &Note, more: bool) -> bool {
+        let header = u64::from(note.kind.0) | Note::SIZE;
+        self.store([header, note.sender, note.payload.into()].into_iter(), more)
+    }
+
+    fn set_pending(&self) {
+        Slot::set_pending(self);
     }
 }
 
@@ -323,19 +396,15 @@ impl State {
 
     /// Fires synthetic timers that are due at time-stamp counter value `now`.
     pub fn expire_synthetic_timers(&mut self, now: u64) {
-        let reference = self.reference_at(now);
-        if self.synic.timers.next_expiry().is_some_and(|expiry| expiry <= reference) {
-            let actions = self.synic.timers.expire(reference);
+        if now >= self.synic.deadline() {
+            let actions = self.synic.timers.expire(self.reference_at(now));
             actions.into_iter().flatten().for_each(|action| self.announce(action));
         }
     }
 
     /// Time-stamp counter value of the next synthetic timer, `u64::MAX` for none.
     pub fn next_synthetic_deadline(&self) -> u64 {
-        // A clock that was set ahead of the machine's has its origin before that one's: a negative number.
-        let origin = self.synic.origin() as i64;
-        let expiry = self.synic.timers.next_expiry();
-        expiry.map_or(u64::MAX, |expiry| time::tsc_at(expiry.saturating_add_signed(origin)))
+        self.synic.deadline()
     }
 
     /// Tells the guest of an expired timer.
