@@ -13,8 +13,6 @@ pub const DIRECT: u64 = 0xFFFF_8000_0000_0000;
 pub struct Ranges {
     ranges: [(u64, u64); Self::MAX],
     count: usize,
-    /// The largest one, where nearly everything is: it is asked first.
-    largest: (u64, u64),
 }
 
 impl Ranges {
@@ -23,7 +21,7 @@ impl Ranges {
 
     /// No range.
     pub const fn new() -> Self {
-        Self { ranges: [(0, 0); Self::MAX], count: 0, largest: (0, 0) }
+        Self { ranges: [(0, 0); Self::MAX], count: 0 }
     }
 
     /// Adds a range above all earlier ones, merging it with the last if they touch.
@@ -36,8 +34,6 @@ impl Ranges {
             *slot = (start, end);
             self.count += 1;
         }
-        let length = |range: &(u64, u64)| range.1 - range.0;
-        self.largest = self.iter().max_by_key(length).unwrap_or_default();
     }
 
     /// The ranges.
@@ -60,30 +56,52 @@ pub fn pointer(address: u64) -> *mut u8 {
     DIRECT.wrapping_add(address) as *mut u8
 }
 
-/// The largest of these ranges, beginning and end.
-static LARGEST: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+/// A range that is asked before the list is.
+struct Large {
+    start: AtomicU64,
+    len: AtomicU64,
+}
+
+impl Large {
+    const fn none() -> Self {
+        Self { start: AtomicU64::new(0), len: AtomicU64::new(0) }
+    }
+
+    fn set(&self, (start, end): (u64, u64)) {
+        self.start.store(start, Ordering::Relaxed);
+        self.len.store(end - start, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn contains(&self, address: u64, len: u64) -> bool {
+        let at = address.wrapping_sub(self.start.load(Ordering::Relaxed));
+        let own = self.len.load(Ordering::Relaxed);
+        at < own && len <= own - at
+    }
+}
+
+/// The largest range below 4 GiB and the largest above: nearly all memory is in these.
+static LOW: Large = Large::none();
+static HIGH: Large = Large::none();
 
 /// Says what the direct map holds.
 pub fn set_mapped(ranges: Ranges) {
-    let (start, end) = ranges.largest;
+    let largest = |is_high: bool| {
+        let mine = ranges.iter().filter(|&(start, _)| (start >= 4 << 30) == is_high);
+        mine.max_by_key(|&(start, end)| end - start).unwrap_or_default()
+    };
+    LOW.set(largest(false));
+    HIGH.set(largest(true));
     MAPPED.set(ranges);
-    let [largest_start, largest_end] = &LARGEST;
-    largest_start.store(start, Ordering::Relaxed);
-    largest_end.store(end, Ordering::Relaxed);
 }
 
 /// Whether the direct map holds `[address, address + len)`.
 #[inline]
 pub fn is_mapped(address: u64, len: u64) -> bool {
-    let [start, end] = &LARGEST;
-    let (start, end) = (start.load(Ordering::Relaxed), end.load(Ordering::Relaxed));
-    if address >= start && address < end && len <= end - address {
-        return true;
-    }
-    is_mapped_at_all(address, len)
+    LOW.contains(address, len) || HIGH.contains(address, len) || is_mapped_at_all(address, len)
 }
 
-/// The same, outside of the largest range.
+/// The same, elsewhere.
 #[cold]
 fn is_mapped_at_all(address: u64, len: u64) -> bool {
     match MAPPED.try_get() {
