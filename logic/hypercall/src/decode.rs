@@ -38,8 +38,7 @@ pub fn decode(registers: &Registers, caller: Privileges) -> Result<Call, HvStatu
     }
     let call = Call { info, control, parameters: [registers.input, registers.output] };
     call.check_control()?;
-    call.check_size()?;
-    call.check_placement()?;
+    call.check_buffers()?;
     Ok(call)
 }
 
@@ -134,24 +133,27 @@ impl Call {
         if sound { Ok(()) } else { Err(HvStatus::INVALID_HYPERCALL_INPUT) }
     }
 
-    fn check_size(&self) -> Result<(), HvStatus> {
-        let fits = if self.is_fast() {
-            self.info.fast && self.input_bytes() <= FAST_INPUT_MAX
+    #[inline]
+    fn check_buffers(&self) -> Result<(), HvStatus> {
+        let input = self.input_bytes();
+        if self.is_fast() {
+            let fits = self.info.fast && input <= FAST_INPUT_MAX;
+            return if fits { Ok(()) } else { Err(HvStatus::INVALID_HYPERCALL_INPUT) };
+        }
+        let output = self.output_bytes();
+        if input > PAGE_SIZE || output > PAGE_SIZE {
+            return Err(HvStatus::INVALID_HYPERCALL_INPUT);
+        }
+        let sound = |gpa: u64, bytes| {
+            let gpa = Gpa(gpa);
+            bytes == 0 || gpa.is_aligned_to(ALIGNMENT) && gpa.page_offset() + bytes <= PAGE_SIZE
+        };
+        let [at, to] = self.parameters;
+        if sound(at, input) && sound(to, output) {
+            Ok(())
         } else {
-            self.input_bytes() <= PAGE_SIZE && self.output_bytes() <= PAGE_SIZE
-        };
-        if fits { Ok(()) } else { Err(HvStatus::INVALID_HYPERCALL_INPUT) }
-    }
-
-    fn check_placement(&self) -> Result<(), HvStatus> {
-        let sound = |gpa: Option<Gpa>, bytes| {
-            gpa.is_none_or(|gpa| {
-                gpa.is_aligned_to(ALIGNMENT) && gpa.page_offset() + bytes <= PAGE_SIZE
-            })
-        };
-        let both = sound(self.input_gpa(), self.input_bytes())
-            && sound(self.output_gpa(), self.output_bytes());
-        if both { Ok(()) } else { Err(HvStatus::INVALID_ALIGNMENT) }
+            Err(HvStatus::INVALID_ALIGNMENT)
+        }
     }
 }
 

@@ -57,6 +57,12 @@ impl Apic {
         (vector & 0xf0 > self.ppr() & 0xf0).then_some(vector)
     }
 
+    /// Whether nothing is requested.
+    #[inline]
+    pub fn is_quiet(&self) -> bool {
+        self.irr.is_empty()
+    }
+
     /// Whether it is only the task priority that keeps a request from being delivered.
     pub fn is_held_by_priority(&self) -> bool {
         let class = self.irr.highest() & 0xf0;

@@ -71,6 +71,13 @@ impl Trigger {
         Self { gpa, bytes, any_value: value.is_none(), value: value.unwrap_or(0) & value_mask }
     }
 
+    /// Whether a write to its address rings it.
+    #[inline]
+    fn is_rung_by(&self, write: Write) -> bool {
+        let value = Self::new(write.gpa.0, write.bytes, Some(write.value)).value;
+        (self.bytes == 0 || self.bytes == write.bytes) && (self.any_value || self.value == value)
+    }
+
     fn decode(info: &ConnectionInfo) -> Result<Self, HvStatus> {
         let known = DoorbellFlags::new().with_size(7).with_any_value(true).into_bits();
         let bytes = info.flags.bytes().ok_or(HvStatus::INVALID_PARAMETER)?;
@@ -112,9 +119,18 @@ impl<S: Slots<Doorbell>> Doorbells<S> {
     /// The doorbell that a write rings. If several would, the one that names most: size before value.
     #[inline]
     pub fn find(&self, write: Write) -> Option<&Doorbell> {
-        if self.is_empty() {
-            return None;
+        let at = |doorbell: &Doorbell| doorbell.trigger.gpa == write.gpa.0;
+        let (first, second) =
+            self.doorbells.two_from(|bell: &Doorbell| bell.trigger.gpa < write.gpa.0);
+        let first = first.filter(|bell| at(bell))?;
+        if second.is_none_or(|bell| !at(bell)) {
+            return first.trigger.is_rung_by(write).then_some(first);
         }
+        self.find_among_many(write)
+    }
+
+    /// The same, where there are several at the address.
+    fn find_among_many(&self, write: Write) -> Option<&Doorbell> {
         let exact = Trigger::new(write.gpa.0, write.bytes, Some(write.value));
         let kinds = [(write.bytes, false), (write.bytes, true), (0, false), (0, true)];
         kinds.into_iter().find_map(|(bytes, any_value)| {

@@ -62,6 +62,35 @@ impl<S> Sorted<S> {
         self.len
     }
 
+    /// Where the first entry is for which `below` does not hold; it holds for all before it and for none behind.
+    #[inline]
+    fn first_not<T>(&self, below: impl Fn(&T) -> bool) -> usize
+    where
+        S: Slots<T>,
+    {
+        let (mut low, mut high) = (0, self.len);
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.slots.get(middle).is_some_and(&below) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// The first entry for which `below` does not hold, and the one behind it.
+    #[inline]
+    pub fn two_from<T>(&self, below: impl Fn(&T) -> bool) -> (Option<&T>, Option<&T>)
+    where
+        S: Slots<T>,
+    {
+        let at = self.first_not(below);
+        let entry = |index| if index < self.len { self.slots.get(index) } else { None };
+        (entry(at), entry(at + 1))
+    }
+
     /// Where the key is, or where it belongs.
     fn search<T: Entry>(&self, key: &T::Key) -> Result<usize, usize>
     where

@@ -174,6 +174,29 @@ fn doorbells_share_an_address_and_the_most_exact_one_rings() {
     assert_eq!(f.write(0x1000, 4, 7), Some(3));
 }
 
+proptest! {
+    #[test]
+    fn the_doorbell_that_rings_is_the_first_of_four_kinds(
+        bells in proptest::collection::vec((0u64..3, 0u8..5, any::<bool>(), 0u64..3), 0..12),
+        gpa in 0u64..4, size in 1u8..5, value in 0u64..3, high in any::<bool>(),
+    ) {
+        let mut f = fixture();
+        let mut there = BTreeMap::new();
+        for (id, &(gpa, size, any, value)) in (1..).zip(&bells) {
+            let flags = u64::from(size) | if any { ANY } else { 0 };
+            if f.doorbell(id, gpa, value, flags).is_ok() {
+                there.insert((gpa, size, (!any).then_some(value)), id);
+            }
+        }
+        let bytes = 1 << (size - 1);
+        // Bits beyond the size do not count.
+        let written = if high && size < 4 { value | 1 << 40 } else { value };
+        let kinds = [(size, Some(value)), (size, None), (0, Some(value)), (0, None)];
+        let expected = kinds.into_iter().find_map(|(size, value)| there.get(&(gpa, size, value)));
+        prop_assert_eq!(f.write(gpa, bytes, written), expected.copied());
+    }
+}
+
 #[test]
 fn a_signal_that_no_port_serves_rings_the_doorbell_of_its_connection() {
     let mut f = fixture();

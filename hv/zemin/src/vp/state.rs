@@ -80,9 +80,10 @@ impl State {
         lp.count(Counter::InjectedInterrupts);
         self.offer_to_skip_eoi();
         // Another one may wait behind it.
-        let more = self.apic.pending().is_some();
+        let quiet = self.apic.is_quiet();
+        let more = !quiet && self.apic.pending().is_some();
         self.vcpu.request_window(more);
-        self.vcpu.watch_priority(more || self.apic.is_held_by_priority());
+        self.vcpu.watch_priority(more || !quiet && self.apic.is_held_by_priority());
         self.reevaluate = more;
     }
 
@@ -130,16 +131,21 @@ impl State {
     /// CR8 meanwhile.
     ///
     /// This comes before every look at the APIC's priorities.
+    #[inline]
     pub fn settle_skipped_eoi(&mut self) {
         if self.apic.cr8() != self.vcpu.cr8() {
             self.apic.set_cr8(self.vcpu.cr8());
         }
         if self.eoi_skippable {
-            self.eoi_skippable = false;
-            if assist_word(self.assist_page).fetch_and(!1, Ordering::AcqRel) & 1 == 0 {
-                let _ = self.apic.eoi();
-                crate::lp::current().count(Counter::EoiSkipped);
-            }
+            self.end_skipped();
+        }
+    }
+
+    fn end_skipped(&mut self) {
+        self.eoi_skippable = false;
+        if assist_word(self.assist_page).fetch_and(!1, Ordering::AcqRel) & 1 == 0 {
+            let _ = self.apic.eoi();
+            crate::lp::current().count(Counter::EoiSkipped);
         }
     }
 
