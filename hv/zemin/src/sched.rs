@@ -37,6 +37,11 @@ impl Vps for Machine {
         // A share is named by any VP of its partition.
         &find(VpRef(share.0)).partition.share
     }
+    #[inline]
+    fn both(&self, vp: VpRef) -> (&Entity, &Share) {
+        let vp = find(vp);
+        (&vp.entity, &vp.partition.share)
+    }
 }
 
 impl Queues for Machine {

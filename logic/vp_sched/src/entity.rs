@@ -27,13 +27,19 @@ pub struct ShareRef(pub u32);
 
 /// Where entities and shares are kept.
 ///
-/// Both functions are asked only for what the hypervisor itself has handed in, and must answer with the same object
+/// They are asked only for what the hypervisor itself has handed in, and must answer with the same object
 /// each time for as long as it is not removed.
 pub trait Vps {
     /// The VP's entity.
     fn vp(&self, vp: VpRef) -> &Entity;
     /// The partition's share.
     fn share(&self, share: ShareRef) -> &Share;
+    /// The VP's entity, and the share that it names: for whoever finds both at once.
+    #[inline]
+    fn both(&self, vp: VpRef) -> (&Entity, &Share) {
+        let entity = self.vp(vp);
+        (entity, self.share(entity.share))
+    }
 }
 
 /// What every operation needs: the VPs, the board, and the time in nanoseconds since any fixed moment.
@@ -57,8 +63,8 @@ impl<S: Vps> Env<'_, S> {
     /// A VP with all that belongs to it: looked up once by whoever needs more than one of its fields.
     #[inline]
     pub(crate) fn know(&self, vp: VpRef) -> Known<'_> {
-        let entity = self.vps.vp(vp);
-        Known { vp, entity, share: self.vps.share(entity.share) }
+        let (entity, share) = self.vps.both(vp);
+        Known { vp, entity, share }
     }
 }
 

@@ -17,10 +17,10 @@ impl RunQueue {
         self.rouse(env);
         self.review(env);
         let (ran, in_slice) = (self.current.some(), env.now < self.slice_end);
-        self.reclassify_current(env);
-        let owed = self.is_owed(env);
+        let running = self.reclassify_current(env);
+        let owed = self.is_owed(env, running);
         let best = self.best(env, owed);
-        match best.filter(|&best| self.goes_before_current(env, best, owed)) {
+        match best.filter(|&best| self.goes_before(env, best, running, owed)) {
             Some((best, _)) => self.switch(env, best),
             None if env.now >= self.slice_end => self.renew_slice(env),
             None => {}
@@ -78,18 +78,18 @@ impl RunQueue {
         }
     }
 
-    /// Brings budgets and class of the running VP up to date, and puts it aside if its limit is used up.
-    fn reclassify_current(&mut self, env: &Env<impl Vps>) {
-        let Some(vp) = self.current.some() else { return };
-        let who = env.know(vp);
+    /// Brings budgets and class of the running VP up to date, and puts it aside if its limit is used up. Who runs then.
+    #[inline]
+    fn reclassify_current<'a>(&mut self, env: &'a Env<impl Vps>) -> Option<Known<'a>> {
+        let who = env.know(self.current.some()?);
         budget::refill(who.entity, who.share, env.now);
-        match classify(who.entity, who.share) {
-            Some(class) => who.entity.set_class(class),
-            None => {
-                self.current = VpRef::NONE;
-                self.enqueue(env, who);
-            }
-        }
+        let Some(class) = classify(who.entity, who.share) else {
+            self.current = VpRef::NONE;
+            self.enqueue(env, who);
+            return None;
+        };
+        who.entity.set_class(class);
+        Some(who)
     }
 
     /// Puts the running VP back and starts `vp`, which waits.
@@ -138,14 +138,14 @@ impl RunQueue {
 
     /// Whether `best`, the first of those that wait and its rank, should run instead of the running VP.
     #[inline]
-    fn goes_before_current(
+    fn goes_before(
         &self,
         env: &Env<impl Vps>,
         (best, best_rank): (VpRef, u8),
+        running: Option<Known>,
         owed: bool,
     ) -> bool {
-        let Some(current) = self.current.some() else { return true };
-        let current = env.vp(current);
+        let Some(Known { entity: current, .. }) = running else { return true };
         let current_rank = rank(current.class(), owed);
         if best_rank != current_rank {
             return best_rank < current_rank;
@@ -156,23 +156,24 @@ impl RunQueue {
     }
 
     /// Whether somebody who waits should run instead of the running VP.
-    pub(crate) fn should_switch(&self, env: &Env<impl Vps>) -> bool {
-        let owed = self.is_owed(env);
-        self.best(env, owed).is_some_and(|best| self.goes_before_current(env, best, owed))
+    pub(crate) fn should_switch(&self, env: &Env<impl Vps>, running: Known) -> bool {
+        let owed = self.is_owed(env, Some(running));
+        self.best(env, owed).is_some_and(|best| self.goes_before(env, best, Some(running), owed))
     }
 
     /// Whether the reserves owed here need all that is left of the period.
     #[inline]
-    fn is_owed(&self, env: &Env<impl Vps>) -> bool {
-        self.owed(env).is_some_and(|owed| owed.saturating_add(MIN_RUN) >= left_of_period(env.now))
+    fn is_owed(&self, env: &Env<impl Vps>, running: Option<Known>) -> bool {
+        let owed = self.owed(running);
+        owed.is_some_and(|owed| owed.saturating_add(MIN_RUN) >= left_of_period(env.now))
     }
 
     /// Reserves owed here, the running VP's included.
     #[inline]
-    fn owed(&self, env: &Env<impl Vps>) -> Option<u64> {
-        let running = match self.current.some().map(|vp| env.vp(vp)) {
-            Some(vp) if vp.class() == Class::Reserved => {
-                vp.reserve_left.signed().max(0).cast_unsigned()
+    fn owed(&self, running: Option<Known>) -> Option<u64> {
+        let running = match running {
+            Some(Known { entity, .. }) if entity.class() == Class::Reserved => {
+                entity.reserve_left.signed().max(0).cast_unsigned()
             }
             _ => 0,
         };
@@ -188,7 +189,7 @@ impl RunQueue {
             self.solo_end(env)
         } else {
             self.slice_end.min(match entity.class() {
-                Class::High => left(entity.boost_left.signed()).min(self.reserves_from(env)),
+                Class::High => left(entity.boost_left.signed()).min(self.reserves_from(env, who)),
                 Class::Reserved => left(entity.reserve_left.signed()).min(period_end(now)),
                 Class::Fair | Class::Bound => NEVER,
             })
@@ -208,8 +209,8 @@ impl RunQueue {
     }
 
     /// From when on the reserves owed here go before everybody.
-    fn reserves_from(&self, env: &Env<impl Vps>) -> u64 {
-        self.owed(env).map_or(NEVER, |owed| period_end(env.now).saturating_sub(owed))
+    fn reserves_from(&self, env: &Env<impl Vps>, running: Known) -> u64 {
+        self.owed(Some(running)).map_or(NEVER, |owed| period_end(env.now).saturating_sub(owed))
     }
 
     /// When to look again at parked VPs, reserves, and a VP that another LP did not give.

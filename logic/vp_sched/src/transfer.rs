@@ -139,8 +139,9 @@ impl RunQueue {
         match self.current.some() {
             None => true,
             Some(vp) => {
-                let horizon = || self.horizon(env, env.know(vp));
-                self.should_switch(env) || horizon().saturating_add(MIN_RUN) < self.until
+                let running = env.know(vp);
+                let horizon = || self.horizon(env, running);
+                self.should_switch(env, running) || horizon().saturating_add(MIN_RUN) < self.until
             }
         }
     }
