@@ -236,6 +236,9 @@ impl Scatter {
         let Some((first, rest)) = gpns.split_first() else { return Ok(()) };
         let piece = length.min(PAGE_SIZE.saturating_sub(offset));
         self.push_page(u64::from_le_bytes(*first), offset, piece)?;
+        if rest.is_empty() {
+            return Ok(());
+        }
         let left = length - piece;
         let (whole, last) = rest.split_at_checked(left / PAGE_SIZE).unwrap_or((rest, &[]));
         if !whole.is_empty() {

@@ -114,6 +114,7 @@ fn bytes(info: &DiskInfo, extent: Extent) -> Result<(u64, u64), Sense> {
 }
 
 /// What a READ comes to, or a WRITE: nothing, if it is of no blocks.
+#[inline]
 pub fn transfer(
     info: &DiskInfo,
     operation: Operation,

@@ -2,7 +2,7 @@
 
 use super::Worker;
 use super::execute::Verdict;
-use crate::block::{Completed, Operation};
+use crate::block::{Completed, IoError, Operation, Request};
 use crate::controller::Counters;
 use crate::scsi::{Io, Sense, status};
 use crate::trace;
@@ -17,7 +17,9 @@ impl Worker {
         let mut verdict = verdict;
         // Of a command with several requests, a store that has nothing to wait for does all of them here.
         while let Verdict::Ended(number, completed) = verdict {
-            let Some(completed) = self.keep_waiting(number, completed) else { return };
+            if self.is_to_wait(&completed) {
+                return self.keep_waiting(number, completed.request);
+            }
             verdict = self.go_on(number, completed);
         }
         let (status, length, sense) = match verdict {
@@ -56,32 +58,39 @@ impl Worker {
         if let Some(stations) = &mut slot.stations {
             stations.completed = trace::now();
         }
-        let moved = slot.moved;
         let counters = &self.watched.counters;
-        match (&request.operation, &result) {
-            (Operation::Read, Ok(())) => Counters::add(&counters.read, moved.into()),
-            (Operation::Write { .. }, Ok(())) => Counters::add(&counters.written, moved.into()),
-            _ => {}
-        }
         if copied {
             Counters::add(&counters.copies, 1);
         }
-        let verdict = match result {
-            Ok(()) => Verdict::Done(moved),
-            Err(error) => {
-                slot.more.clear();
-                if let Some(unsaid) = self.controller.quiet.ask() {
-                    let (operation, offset) = (&request.operation, request.offset);
-                    tracing::warn!(lun = number, ?operation, offset, %error, unsaid, "a disk fails");
-                }
-                Verdict::Check(Sense::of_error(&error, &request.operation))
-            }
-        };
+        if let Err(error) = result {
+            return self.fail(number, request, &error);
+        }
+        let moved = slot.moved;
+        match &request.operation {
+            Operation::Read => Counters::add(&counters.read, moved.into()),
+            Operation::Write { .. } => Counters::add(&counters.written, moved.into()),
+            _ => {}
+        }
         slot.return_request(request);
         match slot.more.pop() {
             Some(io) => self.begin_next(index, io),
-            None => verdict,
+            None => Verdict::Done(moved),
         }
+    }
+
+    /// A disk could not do a request; what else the command would have done is not done.
+    #[cold]
+    fn fail(&mut self, number: u8, request: Box<Request>, error: &IoError) -> Verdict {
+        if let Some(unsaid) = self.controller.quiet.ask() {
+            let (operation, offset) = (&request.operation, request.offset);
+            tracing::warn!(lun = number, ?operation, offset, %error, unsaid, "a disk fails");
+        }
+        let sense = Sense::of_error(error, &request.operation);
+        if let Some(slot) = self.slots.get_mut(request.tag) {
+            slot.more.clear();
+            slot.return_request(request);
+        }
+        Verdict::Check(sense)
     }
 
     fn begin_next(&mut self, index: u32, io: Io) -> Verdict {

@@ -6,18 +6,20 @@ use crate::controller::NoSpace;
 use std::sync::atomic::Ordering;
 
 impl Worker {
-    /// Keeps a request that found no space, if that is the policy. Otherwise it goes on its way.
-    pub(super) fn keep_waiting(&mut self, number: u8, completed: Completed) -> Option<Completed> {
-        let is_kept = self.controller.config.no_space == NoSpace::Wait && self.reset.is_none();
-        if !is_kept || !matches!(completed.result, Err(IoError::NoSpace)) {
-            return Some(completed);
-        }
+    /// Whether a request found no space, and it is the policy to wait for some.
+    pub(super) fn is_to_wait(&self, completed: &Completed) -> bool {
+        matches!(completed.result, Err(IoError::NoSpace))
+            && self.controller.config.no_space == NoSpace::Wait
+            && self.reset.is_none()
+    }
+
+    /// Keeps such a request.
+    pub(super) fn keep_waiting(&mut self, number: u8, request: Box<Request>) {
         if let Some(unsaid) = self.controller.quiet.ask() {
             tracing::warn!(lun = number, unsaid, "a store has no space left: a command waits");
         }
-        self.waiting.push((number, completed.request));
+        self.waiting.push((number, request));
         self.count_waiting();
-        None
     }
 
     /// Something has changed: perhaps there is space.
