@@ -69,6 +69,14 @@ pub fn largest_parent_page() -> PageSize {
 
 /// Where the loader's entry code arrives, on the boot stack and with the boot tables.
 extern "C" fn boot_main(magic: u32, info: u32) -> ! {
+    boot(magic, info);
+    run::run()
+}
+
+/// Everything up to the parent's first instruction. What it needs of the stack, which is a good part, is free when it returns:
+/// the first LP stays on the boot stack.
+#[inline(never)]
+fn boot(magic: u32, info: u32) {
     trap::init();
     let input = input::load(magic, info.into());
     log!(Level::Info, "Zemin {} build {}", crate::VERSION, BuildId(&build_id()));
@@ -103,7 +111,6 @@ extern "C" fn boot_main(magic: u32, info: u32) -> ! {
     );
     crate::log::quiet_console();
     smp::release();
-    run::run()
 }
 
 /// Brings up the calling LP, then the others.
