@@ -1,7 +1,7 @@
 //! The local APIC, in whichever mode it is.
 
-use crate::cpu::{msr, peek32, poke32, rdmsr, wrmsr};
-use crate::{clock, tables};
+use crate::cpu::{cpuid, msr, peek32, poke32, rdmsr, wrmsr};
+use crate::{boot, clock, tables};
 
 /// Vector of spurious interrupts.
 pub const SPURIOUS: u8 = 0xFF;
@@ -99,12 +99,14 @@ fn is_x2() -> bool {
     X2.load(core::sync::atomic::Ordering::Relaxed)
 }
 
-/// Enables this processor's APIC, in the mode of the one that booted, with everything masked and nothing pending.
+/// Enables this processor's APIC, in the mode of the one that booted (which `x2apic=on` changes), with everything masked
+/// and nothing pending.
 pub fn init() {
     let first = tables::this().number() == 0;
     let base = rdmsr(msr::APIC_BASE);
     if first {
-        X2.store(base & BASE_X2APIC != 0, core::sync::atomic::Ordering::Relaxed);
+        let wanted = boot::args().x2apic && cpuid(1, 0)[2] & 1 << 21 != 0;
+        X2.store(wanted || base & BASE_X2APIC != 0, core::sync::atomic::Ordering::Relaxed);
     }
     wrmsr(msr::APIC_BASE, base | BASE_ENABLED);
     if is_x2() {

@@ -15,6 +15,8 @@ pub struct Args<'a> {
     pub serial: u16,
     /// `cpus=`: most processors to use.
     pub cpus: u64,
+    /// `x2apic=on`: put the APICs into x2APIC mode at the start, where that is offered.
+    pub x2apic: bool,
     /// `hv_range=START-END`: memory that must not be accessible, where the memory map alone does not tell.
     pub hv_ranges: [Option<(u64, u64)>; 4],
     /// `end=`: what to do without an exit port: "halt", "poweroff" or "reset".
@@ -32,6 +34,7 @@ impl Default for Args<'_> {
             exit_port: 0,
             serial: 0x3F8,
             cpus: u64::MAX,
+            x2apic: false,
             hv_ranges: [None; 4],
             end: "halt",
             unknown: None,
@@ -65,6 +68,7 @@ impl<'a> Args<'a> {
             "cpus" => self.cpus = number(value)?,
             "exit_port" => self.exit_port = number(value)?.try_into().ok()?,
             "serial" => self.serial = number(value)?.try_into().ok()?,
+            "x2apic" if matches!(value, "on" | "off") => self.x2apic = value == "on",
             "end" if matches!(value, "halt" | "poweroff" | "reset") => self.end = value,
             "hv_range" => {
                 let (start, end) = value.split_once('-')?;
@@ -115,6 +119,12 @@ mod tests {
         assert!(all.selects("cpuid", true) && !all.selects("triple-fault", false));
         let one = Args::parse("test=triple-fault+x");
         assert!(one.selects("triple-fault", false) && !one.selects("cpuid", true));
+    }
+
+    #[test]
+    fn a_mode_of_the_apic_can_be_asked_for() {
+        assert!(Args::parse("x2apic=on").x2apic && !Args::parse("x2apic=off").x2apic);
+        assert_eq!(Args::parse("x2apic=maybe").unknown, Some("x2apic=maybe"));
     }
 
     #[test]

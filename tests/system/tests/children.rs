@@ -5,6 +5,7 @@
 mod boot;
 mod cycles;
 mod debian;
+mod guests;
 mod hostile;
 mod ioctls;
 mod machine;
@@ -27,6 +28,7 @@ pub fn tests() -> Tests {
     debian::add(&mut tests);
     storage::add(&mut tests);
     many::add(&mut tests);
+    guests::add(&mut tests);
     hostile::add(&mut tests);
     tests
 }

@@ -48,7 +48,7 @@ const TSC_AUX: u32 = 0xC000_0103;
 /// MTRRs there are: 8 variable ranges, fixed ranges, write combining.
 const MTRRS: u64 = 0x508;
 
-/// Registers whose refusal of a value is meant.
+/// Registers whose refusal, of a value or in a mode, is meant.
 fn is_known(index: u32) -> bool {
     index == physical::EFER
         || index == physical::APIC_BASE
@@ -71,7 +71,12 @@ pub fn read(vp: &Vp, state: &mut State, index: u32) -> Result<u64, Fault> {
         }
         physical::VM_CR => Err(Fault),
         _ => match msr::read(vp, state, index) {
-            Err(Fault) if vp.partition.ignores_unknown_msrs.load(Ordering::Relaxed) => Ok(0),
+            Err(Fault)
+                if vp.partition.ignores_unknown_msrs.load(Ordering::Relaxed)
+                    && !is_known(index) =>
+            {
+                Ok(0)
+            }
             done => done,
         },
     }

@@ -7,7 +7,7 @@ use guests::report::Checks;
 use guests::sync::Place;
 use guests::tables::this;
 use guests::trap::{self, Frame};
-use guests::{check, equal, hypercall};
+use guests::{check, equal, hypercall, memory};
 use hvdef::msr as hv;
 
 /// All of it.
@@ -316,7 +316,7 @@ fn assisted(_: &mut Frame) {
 
 /// End-of-interrupt assist: whether it is left out or not, the APIC's state is the same afterwards.
 fn assist(t: &Checks) {
-    let value = rdmsr(hv::VP_ASSIST_PAGE);
+    let value = memory::overlay(rdmsr(hv::VP_ASSIST_PAGE));
     ASSIST.store(value & !0xFFF, core::sync::atomic::Ordering::SeqCst);
     wrmsr(hv::VP_ASSIST_PAGE, value | 1);
     for vector in [0x34, 0x49, 0x4A] {

@@ -32,6 +32,7 @@ mod msr;
 mod msr_rules;
 mod outside;
 mod own_state;
+mod protection;
 mod rage;
 mod real_mode;
 mod ref_time;
@@ -42,6 +43,7 @@ mod stimer;
 mod stimer_messages;
 mod storm;
 mod subject;
+mod task_switch;
 mod tlb;
 mod windows;
 
@@ -65,6 +67,7 @@ const TESTS: &[Test] = &[
     test("ref-time", Need::HyperV, 1, ref_time::run),
     test("registers", Need::Nothing, 1, registers::run),
     test("exceptions", Need::Nothing, 1, exceptions::run),
+    test("protection", Need::Nothing, 1, protection::run),
     test("fpu", Need::Nothing, 1, fpu::run),
     test("apic", Need::Nothing, 1, apic::run),
     test("apic-modes", Need::HyperV, 1, apic_modes::run),
@@ -101,6 +104,8 @@ const TESTS: &[Test] = &[
     Test { by_default: false, ..test("measure", Need::Nothing, 1, measure::run) },
     Test { by_default: false, ..test("sched", Need::Root, 1, sched::run) },
     Test { by_default: false, ..test("cr8", Need::Nothing, 1, ends::cr8_priority) },
+    Test { by_default: false, ..test("task-jump", Need::Nothing, 2, task_switch::jump) },
+    Test { by_default: false, ..test("task-gate", Need::Nothing, 2, task_switch::gate) },
     Test { by_default: false, ..test("triple-fault", Need::Nothing, 1, ends::triple_fault) },
     Test { by_default: false, ..test("apic-stack", Need::Nothing, 1, ends::apic_stack) },
 ];

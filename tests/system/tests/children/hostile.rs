@@ -12,7 +12,7 @@ use system_tests::{Tests, all_complaints, number, on};
 use super::cycles::Ledger;
 use super::machine::{Guest, Kernel, parent};
 
-const LIMIT: Duration = Duration::from_secs(7200);
+pub const LIMIT: Duration = Duration::from_secs(7200);
 /// The test kernel in a worker.
 const WORKER: &str = "vmwp --kernel /children/testkernel --memory 64M --log warn < /dev/null";
 
@@ -27,9 +27,6 @@ pub fn add(tests: &mut Tests) {
             on("children-2lp", || parent(2, 2048), check)
         });
     };
-    add(true, "interface_holds_in_a_child", |parent| {
-        passes(parent, "registers+exceptions+fpu+debug-registers+ref-time+ipi+tlb", "")
-    });
     add(true, "hypercalls_of_all_kinds_disturb_nobody", |parent| {
         unnoticed(parent, ("hostile-child", "count=60000"), 2)
     });
@@ -71,27 +68,27 @@ fn counted() -> Result<Machine> {
 }
 
 /// The command for a test kernel that runs `test`.
-fn worker(test: &str, arguments: &str, options: &str) -> String {
+pub fn worker(test: &str, arguments: &str, options: &str) -> String {
     format!("{WORKER} --cmdline 'test={test} {arguments}' {options}")
 }
 
 /// A script that starts a worker whose console goes to `file`; its process id is in `$PID`.
-fn begin(command: &str, file: &str, told: &str) -> String {
+pub fn begin(command: &str, file: &str, told: &str) -> String {
     format!(
         ": > {file}; {command} >> {file} 2>&1 & PID=$!; until grep -Eq '^{told}' {file}; do kill -0 $PID || break; sleep 0.1; done"
     )
 }
 
 /// Runs tests in a child to their end; what it printed.
-fn run(parent: &mut Running, test: &str, arguments: &str, cpus: u32) -> Result<String> {
-    let command = worker(test, arguments, &format!("--cpus {cpus}"));
+pub fn run(parent: &mut Running, test: &str, arguments: &str, options: &str) -> Result<String> {
+    let command = worker(test, arguments, options);
     let script = begin(&command, "/tmp/hostile", "RESULT.* failed");
     let script = format!("{script}; kill $PID; wait $PID; cat /tmp/hostile");
     Ok(parent.shell_within(&script, LIMIT)?.text)
 }
 
 /// Everything that a test kernel was to find is as it should be.
-fn judge(report: &str) -> Result<()> {
+pub fn judge(report: &str) -> Result<()> {
     let wrong: Vec<_> = report.lines().filter(|line| line.contains("FAILED")).collect();
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     let result = report.lines().find_map(|line| line.strip_prefix("RESULT: "));
@@ -100,10 +97,6 @@ fn judge(report: &str) -> Result<()> {
     ensure!(passed.parse::<u32>()? > 0 && rest.trim() == ", 0 failed", "{report}");
     report.lines().filter(|line| line.starts_with("  ")).for_each(|line| println!("{line}"));
     Ok(())
-}
-
-fn passes(parent: &mut Running, test: &str, arguments: &str) -> Result<()> {
-    judge(&run(parent, test, arguments, 2)?)
 }
 
 /// A child and the parent work, and check what they compute, while a guest does its worst.
@@ -118,7 +111,7 @@ fn unnoticed(parent: &mut Running, (test, arguments): (&str, &str), cpus: u32) -
         .success()?;
     parent
         .shell("while :; do load work 3 || break; done > /tmp/own 2>&1 & echo $! > /tmp/own.pid")?;
-    let report = run(parent, test, arguments, cpus)?;
+    let report = run(parent, test, arguments, &format!("--cpus {cpus}"))?;
     // Both go on: what they began after the end of it is done right, too.
     for file in ["/tmp/neighbour", "/tmp/own"] {
         let wait = format!(
