@@ -13,6 +13,7 @@ use crate::vp::Vp;
 pub use crate::vp_list::MAX_VPS;
 use crate::vp_list::VpList;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use cpuid_policy::{ALL_MSR_RIGHTS, msr_rights};
 use guest_map::GuestMap;
 use hvdef::cpuid::PartitionPrivileges;
 use hvdef::hypercall::intercept::InterceptType;
@@ -201,6 +202,13 @@ impl Partition {
     pub fn privileges(&self) -> Privileges {
         let mask = PartitionPrivileges::from_bits(self.privileges.load(Ordering::Relaxed));
         if self.is_root { Privileges::root(mask) } else { Privileges::child(mask) }
+    }
+
+    /// Whether it has the right to a synthetic MSR.
+    #[inline]
+    pub fn may_access_msr(&self, index: u32) -> bool {
+        let has = PartitionPrivileges::from_bits(self.privileges.load(Ordering::Relaxed));
+        has.contains(ALL_MSR_RIGHTS) || has.contains(msr_rights(index))
     }
 
     /// Where it is in its life.

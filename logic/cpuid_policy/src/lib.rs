@@ -17,7 +17,8 @@
 //!   thought about the state they need;
 //! * nothing the parent disabled, or the hypervisor cannot save and restore, appears, and neither does what depends on
 //!   it (AVX-512 without AVX, AVX without XSAVE);
-//! * the same features decide the hypervisor's own leaves and the rights to what they announce ([`privileges`]);
+//! * the same features decide the hypervisor's own leaves and the rights to what they announce ([`privileges`],
+//!   [`msr_rights`]);
 //! * no answer depends on the LP the VP happens to run on.
 //!
 //! Sources: TLFS "Feature and Interface Discovery", SDM vol. 2 and APM vol. 3 (CPUID), Linux `hvhdk.h` for the order of
@@ -29,6 +30,7 @@ mod config;
 mod entry;
 mod feature;
 mod features;
+mod msr;
 mod overrides;
 mod policy;
 mod query;
@@ -46,6 +48,7 @@ pub use entry::Entry;
 pub use feature::Feature;
 pub use features::Effective;
 pub use hvdef::hypercall::intercept::CpuidRegisters as Registers;
+pub use msr::{ALL_MSR_RIGHTS, msr_rights};
 pub use overrides::{Override, Overrides};
 pub use policy::Policy;
 pub use synthetic::privileges;

@@ -1,7 +1,7 @@
 //! Model-specific registers of a child.
 
 use super::msr::{self, Fault};
-use crate::lp::Lp;
+use crate::lp::{self, Lp};
 use crate::vp::{State, Vp};
 use arch_x86::msr as physical;
 use arch_x86::vcpu::SystemReg;
@@ -43,26 +43,58 @@ fn is_empty(index: u32) -> bool {
     )
 }
 
+/// The hypervisor's own.
+const SYNTHETIC_FIRST: u32 = 0x4000_0000;
+const SYNTHETIC_LAST: u32 = 0x4000_FFFF;
 /// TSC_AUX.
 const TSC_AUX: u32 = 0xC000_0103;
 /// MTRRs there are: 8 variable ranges, fixed ranges, write combining.
 const MTRRS: u64 = 0x508;
 
-/// Registers whose refusal, of a value or in a mode, is meant.
+/// Registers whose refusal, of a value or in a mode or without a right, is meant.
 fn is_known(index: u32) -> bool {
     index == physical::EFER
         || index == physical::APIC_BASE
         || (physical::X2APIC_FIRST..=physical::X2APIC_LAST).contains(&index)
-        || index >> 16 == 0x4000
+        || (SYNTHETIC_FIRST..=SYNTHETIC_LAST).contains(&index)
 }
 
-/// Reads an MSR.
+/// Reads an MSR for the guest.
 pub fn read(vp: &Vp, state: &mut State, index: u32) -> Result<u64, Fault> {
+    let done = match index {
+        physical::APIC_BASE | physical::X2APIC_FIRST..=physical::X2APIC_LAST => {
+            msr::read(vp, state, index)
+        }
+        SYNTHETIC_FIRST..=SYNTHETIC_LAST if !vp.partition.may_access_msr(index) => Err(Fault),
+        SYNTHETIC_FIRST..=SYNTHETIC_LAST => msr::read(vp, state, index),
+        physical::TSC => Ok(arch_x86::cpu::rdtsc()),
+        _ => own(vp, state, index),
+    };
+    match done {
+        Err(Fault) if ignores_unknown(vp, index) => Ok(0),
+        done => done,
+    }
+}
+
+/// Reads an MSR for a VMM, whatever rights the guest has.
+pub fn get(vp: &Vp, state: &mut State, index: u32) -> Result<u64, Fault> {
+    match index {
+        physical::TSC => Ok(arch_x86::cpu::rdtsc()),
+        _ => own(vp, state, index),
+    }
+}
+
+/// Whether an access that is refused has no effect instead of raising #GP.
+fn ignores_unknown(vp: &Vp, index: u32) -> bool {
+    vp.partition.ignores_unknown_msrs.load(Ordering::Relaxed) && !is_known(index)
+}
+
+/// Reads what a processor of the guest's keeps.
+fn own(vp: &Vp, state: &mut State, index: u32) -> Result<u64, Fault> {
     if let Some(register) = kept(index) {
         return Ok(state.vcpu.system(register));
     }
     match index {
-        physical::TSC => Ok(arch_x86::cpu::rdtsc()),
         TSC_AUX => Ok(state.tsc_aux),
         physical::MTRR_CAP => Ok(MTRRS),
         _ if is_empty(index) => Ok(0),
@@ -70,20 +102,63 @@ pub fn read(vp: &Vp, state: &mut State, index: u32) -> Result<u64, Fault> {
             state.mtrrs.get(index).copied().ok_or(Fault)
         }
         physical::VM_CR => Err(Fault),
-        _ => match msr::read(vp, state, index) {
-            Err(Fault)
-                if vp.partition.ignores_unknown_msrs.load(Ordering::Relaxed)
-                    && !is_known(index) =>
-            {
-                Ok(0)
-            }
-            done => done,
-        },
+        _ => msr::read(vp, state, index),
     }
 }
 
-/// Writes an MSR.
+/// Writes an MSR for the guest.
 pub fn write(
+    lp: &'static Lp,
+    vp: &'static Vp,
+    state: &mut State,
+    index: u32,
+    value: u64,
+) -> Result<(), Fault> {
+    let done = match index {
+        physical::APIC_BASE | physical::X2APIC_FIRST..=physical::X2APIC_LAST => {
+            msr::write(lp, vp, state, index, value)
+        }
+        SYNTHETIC_FIRST..=SYNTHETIC_LAST if !vp.partition.may_access_msr(index) => Err(Fault),
+        SYNTHETIC_FIRST..=SYNTHETIC_LAST => set_synthetic(lp, vp, state, index, value),
+        _ => set_own(lp, vp, state, index, value),
+    };
+    match done {
+        Err(Fault) if ignores_unknown(vp, index) => Ok(()),
+        done => done,
+    }
+}
+
+/// Writes an MSR for a VMM, whatever rights the guest has.
+pub fn set(vp: &'static Vp, state: &mut State, index: u32, value: u64) -> Result<(), Fault> {
+    match index {
+        SYNTHETIC_FIRST..=SYNTHETIC_LAST => set_synthetic(lp::current(), vp, state, index, value),
+        _ => set_own(lp::current(), vp, state, index, value),
+    }
+}
+
+fn set_synthetic(
+    lp: &'static Lp,
+    vp: &'static Vp,
+    state: &mut State,
+    index: u32,
+    value: u64,
+) -> Result<(), Fault> {
+    match index {
+        hv::RESET => Err(Fault),
+        hv::HYPERCALL | hv::REFERENCE_TSC | hv::VP_ASSIST_PAGE => {
+            super::overlay::write(vp, state, index, value)
+        }
+        hv::SIMP | hv::SIEFP => {
+            super::overlay::check(value)?;
+            state.write_synic_msr(lp, vp, index, value)?;
+            super::overlay::synic_page(vp, state, index, value)
+        }
+        _ => msr::write(lp, vp, state, index, value),
+    }
+}
+
+/// Writes what a processor of the guest's keeps.
+fn set_own(
     lp: &'static Lp,
     vp: &'static Vp,
     state: &mut State,
@@ -106,23 +181,6 @@ pub fn write(
             Ok(())
         }
         physical::SYSCFG => Err(Fault),
-        hv::RESET => Err(Fault),
-        hv::HYPERCALL | hv::REFERENCE_TSC | hv::VP_ASSIST_PAGE => {
-            super::overlay::write(vp, state, index, value)
-        }
-        hv::SIMP | hv::SIEFP => {
-            super::overlay::check(value)?;
-            state.write_synic_msr(lp, vp, index, value)?;
-            super::overlay::synic_page(vp, state, index, value)
-        }
-        _ => match msr::write(lp, vp, state, index, value) {
-            Err(Fault)
-                if vp.partition.ignores_unknown_msrs.load(Ordering::Relaxed)
-                    && !is_known(index) =>
-            {
-                Ok(())
-            }
-            done => done,
-        },
+        _ => msr::write(lp, vp, state, index, value),
     }
 }

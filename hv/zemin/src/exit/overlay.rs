@@ -26,20 +26,20 @@ pub fn write(vp: &Vp, state: &mut State, index: u32, value: u64) -> Result<(), F
     let partition = vp.partition;
     match index {
         hv::HYPERCALL => {
-            place(vp, state, &partition.hypercall_overlay, value, fill_hypercall_page)?;
+            place(vp, state, &partition.hypercall_overlay, value, &fill_hypercall_page)?;
             partition.hypercall_msr.store(value, Ordering::Relaxed);
             Ok(())
         }
         hv::REFERENCE_TSC => {
             let fill = |page| partition.clock.fill_page(page);
-            place(vp, state, &partition.reference_overlay, value, fill)?;
+            place(vp, state, &partition.reference_overlay, value, &fill)?;
             partition.reference_tsc_msr.store(value, Ordering::Relaxed);
             Ok(())
         }
         _ => {
             state.settle_skipped_eoi();
             let overlay = Overlay::new(state.assist_msr, state.assist_page);
-            let done = place(vp, state, &overlay, value, |_| ());
+            let done = place(vp, state, &overlay, value, &|_| ());
             state.assist_page = overlay.page();
             state.assist_msr = if state.assist_page != 0 { value } else { value & !ENABLE };
             done
@@ -58,7 +58,7 @@ pub fn synic_page(vp: &Vp, state: &mut State, index: u32, value: u64) -> Result<
     let overlay = Overlay::new(previous, page);
     // Nobody else writes to the page while it moves, nor after it was given up.
     state.synic.set_overlay(index, previous, 0);
-    let done = place(vp, state, &overlay, value, |_| ());
+    let done = place(vp, state, &overlay, value, &|_| ());
     state.synic.set_overlay(index, value, overlay.page());
     done
 }
@@ -71,7 +71,7 @@ fn place(
     state: &mut State,
     overlay: &Overlay,
     value: u64,
-    fill: impl Fn(u64),
+    fill: &dyn Fn(u64),
 ) -> Result<(), Fault> {
     let partition = vp.partition;
     let (done, given_up) = exchange(partition, overlay, value, fill)?;
@@ -87,7 +87,7 @@ fn exchange(
     partition: &Partition,
     overlay: &Overlay,
     value: u64,
-    fill: impl Fn(u64),
+    fill: &dyn Fn(u64),
 ) -> Result<(Result<(), Fault>, u64), Fault> {
     let _serialized = partition.slat_lock.lock();
     let slat = partition.slat().ok_or(Fault)?;

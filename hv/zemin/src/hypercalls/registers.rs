@@ -2,7 +2,6 @@
 
 use crate::exit::child_msr;
 use crate::intercepts::{from_segment, interrupt_state, pending, segment};
-use crate::lp;
 use crate::vp::{Activity, Request, State, Vp};
 use arch_x86::vcpu::{Event, Reg, SegmentName, SystemReg, TableName};
 use core::sync::atomic::Ordering;
@@ -156,7 +155,7 @@ pub fn get(vp: &Vp, state: &mut State, name: N) -> Result<RegisterValue, HvStatu
         return Ok(value);
     }
     if let Some(number) = msr(name) {
-        let value = child_msr::read(vp, state, number);
+        let value = child_msr::get(vp, state, number);
         return value.map(RegisterValue::from).map_err(|_| HvStatus::INVALID_PARAMETER);
     }
     let value = match name {
@@ -273,7 +272,7 @@ fn set_msr(vp: &Vp, state: &mut State, number: u32, value: u64) -> Result<(), Hv
         return Ok(());
     }
     let Some(vp) = vp.partition.vp(vp.index) else { return Err(HvStatus::INVALID_VP_INDEX) };
-    let done = child_msr::write(lp::current(), vp, state, number, value);
+    let done = child_msr::set(vp, state, number, value);
     done.map_err(|_| HvStatus::INVALID_REGISTER_VALUE)
 }
 

@@ -10,6 +10,8 @@ use guests::{check, equal};
 use hvdef::msr as hv;
 use hvdef::{HvStatus, HypercallCode as C};
 
+use super::child_rights;
+
 /// SINT 0, where the parent hears of intercepts.
 const VECTOR: u8 = 0x6F;
 /// HVMSG_OPAQUE_INTERCEPT and HVMSG_X64_IO_PORT_INTERCEPT.
@@ -27,6 +29,10 @@ pub const MEMORY: u64 = 16;
 
 /// `mov al, 'H'; mov dx, 0x3F8; out dx, al; mov al, [0x2000]; out dx, al; jmp $`, in real mode.
 const CODE: [u8; 12] = [0xB0, b'H', 0xBA, 0xF8, 0x03, 0xEE, 0xA0, 0x00, 0x20, 0xEE, 0xEB, 0xFE];
+
+/// Property: what it gets of the hypervisor's interface.
+const FEATURES: u64 = 0x0001_0001;
+pub const RIP: u64 = 0x20010;
 
 pub const fn rep(code: C, count: u64) -> u64 {
     code.0 as u64 | count << 32
@@ -63,6 +69,9 @@ pub fn enable() -> u64 {
 fn life(t: &Checks, round: u32, messages: u64, pages: u64, ram: u64) {
     let Some(id) = create(t) else { return };
     equal!(t, deposit(id, pages, DEPOSIT).status(), HvStatus::SUCCESS, "round {round}: deposit");
+    // Every other child has rights to the hypervisor's registers.
+    let rights = if round & 1 == 0 { 0 } else { 0xFFF };
+    equal!(t, set_property(id, FEATURES, rights), HvStatus::SUCCESS, "features");
     let again = deposit(id, pages, 1).status();
     check!(t, again != HvStatus::SUCCESS, "a page was deposited twice");
     equal!(t, fast(C::INITIALIZE_PARTITION, id).status(), HvStatus::SUCCESS, "initialize");
@@ -80,6 +89,7 @@ fn life(t: &Checks, round: u32, messages: u64, pages: u64, ram: u64) {
     let intercepts = state_page(t, id, 1);
     let registers = state_page(t, id, 0);
     run_child(t, id, messages, intercepts);
+    child_rights::run(t, id, messages, (intercepts, ram), rights != 0);
     for kind in [0u64, 1] {
         let end = with_input(C::UNMAP_VP_STATE_PAGE.0.into(), &[id, kind << 32]);
         equal!(t, end.status(), HvStatus::SUCCESS, "unmap state page {kind}");
@@ -152,24 +162,29 @@ pub fn set(id: u64, registers: &[(u64, u64, u64)]) -> Answer {
 /// Runs the child to its two port accesses.
 fn run_child(t: &Checks, id: u64, messages: u64, intercepts: u64) {
     // CS with base 0, and RIP.
-    let start = set(id, &[(0x60001, 0, 0x009B_0000_0000_FFFF), (0x20010, CODE_AT, 0)]);
+    let start = set(id, &[(0x60001, 0, 0x009B_0000_0000_FFFF), (RIP, CODE_AT, 0)]);
     equal!(t, start.status(), HvStatus::SUCCESS, "registers");
     for (rip, letter) in [(CODE_AT + 5, b'H'), (CODE_AT + 9, b'i')] {
-        // Not suspended by an intercept, nor explicitly: the order is Linux'.
-        equal!(t, set(id, &[(1, 0, 0), (0, 0, 0)]).status(), HvStatus::SUCCESS, "resume");
-        // The child runs while this processor sleeps.
-        hear(t, id, messages, || {
-            sti_hlt();
-            cli();
-        });
+        goes_on(t, id, messages);
         equal!(t, peek32(intercepts), IO_PORT, "intercept");
         equal!(t, peek(intercepts + 16 + 24), rip, "instruction pointer");
         equal!(t, peek(intercepts + 16 + 40) & 0xFFFF, 0x3F8, "port");
         equal!(t, peek(intercepts + 16 + 48) & 0xFF, letter.into(), "AL");
         let length = peek(intercepts + 16 + 4) & 0xF;
         equal!(t, length, 1, "length of OUT");
-        equal!(t, set(id, &[(0x20010, rip + length, 0)]).status(), HvStatus::SUCCESS, "step over");
+        equal!(t, set(id, &[(RIP, rip + length, 0)]).status(), HvStatus::SUCCESS, "step over");
     }
+}
+
+/// Lets the child go on to its next intercept.
+pub fn goes_on(t: &Checks, id: u64, messages: u64) {
+    // Not suspended by an intercept, nor explicitly: the order is Linux'.
+    equal!(t, set(id, &[(1, 0, 0), (0, 0, 0)]).status(), HvStatus::SUCCESS, "resume");
+    // The child runs while this processor sleeps.
+    hear(t, id, messages, || {
+        sti_hlt();
+        cli();
+    });
 }
 
 /// Waits for the word that the child has an intercept, by doing `pass` again and again. Whether it came.
@@ -188,6 +203,10 @@ pub fn hear(t: &Checks, id: u64, messages: u64, pass: impl Fn()) -> bool {
         wrmsr(hv::EOM, 0);
     }
     told
+}
+
+fn set_property(id: u64, property: u64, value: u64) -> HvStatus {
+    with_input(C::SET_PARTITION_PROPERTY.0.into(), &[id, property, value]).status()
 }
 
 /// Takes everything back: exactly what was given.

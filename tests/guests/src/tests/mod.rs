@@ -9,6 +9,7 @@ mod child_many;
 mod child_memory;
 mod child_races;
 mod child_registers;
+mod child_rights;
 mod children;
 mod cpuid;
 mod debug;
