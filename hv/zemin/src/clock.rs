@@ -1,71 +1,135 @@
-//! A partition's reference time: the hypervisor's, from the partition's creation on, less what it was stopped for.
+//! A partition's clock: [`PartitionTime`] behind a lock, and a word that tells its VPs to look again.
 
 use crate::mem::phys;
+use crate::sync::SpinLock;
 use crate::time;
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::vp::State;
+use arch_x86::cpu;
+use core::sync::atomic::{AtomicU32, Ordering};
+use synic::PartitionTime;
+use synic::reftime::RefTime;
 
-/// Not stopped.
-const RUNS: u64 = u64::MAX;
-
-/// The clock of one partition. Changed by hypercalls of the parent, which the partition's `slat_lock` serializes.
+/// The clock of one partition. Changed by hypercalls of the parent and by the guest itself, which the partition's `slat_lock`
+/// serializes.
+///
+/// Its VPs each have a copy ([`ClockCopy`]), which they bring up to date before they run.
 pub struct Clock {
-    /// The hypervisor's time at which this clock showed 0.
-    origin: AtomicU64,
-    /// What it shows while it is stopped.
-    stopped: AtomicU64,
+    time: SpinLock<PartitionTime>,
+    /// Changes with every change of the above.
+    version: AtomicU32,
+}
+
+/// What a VP knows of its partition's clock, and runs by.
+#[derive(Clone, Copy)]
+pub struct ClockCopy {
+    time: PartitionTime,
+    version: u32,
+}
+
+fn machine() -> &'static RefTime {
+    &time::CLOCKS.get().reference
+}
+
+impl ClockCopy {
+    /// The machine's time, which the parent's VPs have.
+    pub const fn new() -> Self {
+        Self { time: PartitionTime::new(), version: 0 }
+    }
+
+    /// Reference time at a count of the machine's time-stamp counter.
+    #[inline]
+    pub fn reference_at(&self, tsc: u64) -> u64 {
+        self.time.at(machine(), tsc)
+    }
+
+    /// The count of the machine's time-stamp counter at which reference time is `reference`.
+    #[inline]
+    pub fn tsc_at(&self, reference: u64) -> u64 {
+        self.time.due(machine(), reference)
+    }
+
+    /// The guest's time-stamp counter now.
+    pub fn tsc(&self) -> u64 {
+        cpu::rdtsc().wrapping_add(self.time.skew())
+    }
 }
 
 impl Clock {
     /// The hypervisor's own time.
     pub const fn new() -> Self {
-        Self { origin: AtomicU64::new(0), stopped: AtomicU64::new(RUNS) }
+        Self { time: SpinLock::new(PartitionTime::new()), version: AtomicU32::new(0) }
     }
 
-    /// The hypervisor's time at which this clock showed 0.
-    pub fn origin(&self) -> u64 {
-        self.origin.load(Ordering::Relaxed)
-    }
-
-    /// What it shows.
+    /// What reference time shows.
     pub fn now(&self) -> u64 {
-        match self.stopped.load(Ordering::Relaxed) {
-            RUNS => time::now().wrapping_sub(self.origin()),
-            stopped => stopped,
-        }
+        self.time.lock().time(machine(), cpu::rdtsc())
     }
 
-    /// Makes it show `value`.
+    /// What the time-stamp counter shows.
+    pub fn tsc(&self) -> u64 {
+        self.time.lock().tsc(cpu::rdtsc())
+    }
+
+    /// The machine's time-stamp counter now, or when the clock was stopped.
+    pub fn moment(&self) -> u64 {
+        self.time.lock().moment(cpu::rdtsc())
+    }
+
+    /// Makes reference time show `value`.
     pub fn set(&self, value: u64) {
-        if self.stopped.load(Ordering::Relaxed) != RUNS {
-            self.stopped.store(value.min(RUNS - 1), Ordering::Relaxed);
-        }
-        self.origin.store(time::now().wrapping_sub(value), Ordering::Relaxed);
+        self.change(|time, now| time.set_time(machine(), now, value));
     }
 
-    /// Stops it, or lets it go on from where it was.
+    /// Makes the time-stamp counter show `value`.
+    pub fn set_tsc(&self, value: u64) {
+        self.change(|time, now| time.set_tsc(machine(), now, value));
+    }
+
+    /// Stops both, while no VP runs, or lets them go on from where they were.
     pub fn stop(&self, stop: bool) {
-        let shown = self.now();
-        if stop {
-            self.stopped.store(shown.min(RUNS - 1), Ordering::Relaxed);
-        } else {
-            self.origin.store(time::now().wrapping_sub(shown), Ordering::Relaxed);
-            self.stopped.store(RUNS, Ordering::Relaxed);
-        }
+        self.change(|time, now| if stop { time.stop(now) } else { time.resume(now) });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut PartitionTime, u64)) {
+        let mut time = self.time.lock();
+        change(&mut time, cpu::rdtsc());
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     /// Writes the reference TSC page (TLFS, "Partition Reference TSC Mechanism"): time = (tsc * scale >> 64) + offset.
     ///
     /// Sequence 0 tells a guest that reads meanwhile to ask the MSR.
     pub fn fill_page(&self, page: u64) {
-        let reference = time::CLOCKS.get().reference;
+        let reference = self.time.lock().reference(machine());
         let [sequence, scale, offset, ..] = phys::shared_words(page);
         let next = (sequence.load(Ordering::Relaxed) as u32).wrapping_add(1);
         sequence.store(0, Ordering::SeqCst);
         scale.store(reference.scale(), Ordering::SeqCst);
-        let shown = reference.offset().wrapping_sub_unsigned(self.origin());
-        offset.store(shown as u64, Ordering::SeqCst);
+        offset.store(reference.offset() as u64, Ordering::SeqCst);
         // Neither 0 nor all ones are valid.
         let valid = if next == 0 || next == u32::MAX { 1 } else { next };
         sequence.store(valid.into(), Ordering::SeqCst);
+    }
+}
+
+impl State {
+    /// Takes in what has changed about the partition's clock.
+    #[inline]
+    pub fn follow_clock(&mut self, clock: &Clock) {
+        if self.clock().version != clock.version.load(Ordering::Acquire) {
+            self.copy_clock(clock);
+        }
+    }
+
+    #[cold]
+    fn copy_clock(&mut self, clock: &Clock) {
+        let copy = {
+            let time = clock.time.lock();
+            ClockCopy { time: *time, version: clock.version.load(Ordering::Relaxed) }
+        };
+        let before = self.replace_clock(copy);
+        // Deadlines are the machine's counts, and the guest's did not count meanwhile.
+        self.apic.postpone_timer(copy.time.paused().wrapping_sub(before.time.paused()));
+        self.vcpu.set_tsc_offset(copy.time.skew());
     }
 }

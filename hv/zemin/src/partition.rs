@@ -254,10 +254,19 @@ impl Partition {
     }
 
     /// Stops all VPs and their clock, or lets them go on.
+    ///
+    /// The caller holds no VP, and nothing that one may wait for.
     pub fn freeze(&self, frozen: bool) {
+        if frozen {
+            self.frozen.store(true, Ordering::SeqCst);
+            // No guest sees its clock go on after the moment at which it stopped.
+            self.vps().for_each(|vp| drop(vp.stop()));
+        }
         self.change_clock(|clock| {
-            if self.frozen.swap(frozen, Ordering::SeqCst) != frozen {
-                clock.stop(frozen);
+            // Somebody else may have changed his mind meanwhile.
+            clock.stop(frozen && self.is_frozen());
+            if !frozen {
+                self.frozen.store(false, Ordering::SeqCst);
             }
         });
         self.vps().for_each(|vp| vp.on_freeze(frozen));
@@ -266,7 +275,17 @@ impl Partition {
     /// Makes the clock show `time`.
     pub fn set_reference_time(&self, time: u64) {
         self.change_clock(|clock| clock.set(time));
-        // Those that wait do so by the clock as it was.
+        self.look_at_clock();
+    }
+
+    /// Makes the time-stamp counters of all VPs show `value`. Those that run have it after their next exit, which is soon.
+    pub fn set_tsc(&self, value: u64) {
+        self.change_clock(|clock| clock.set_tsc(value));
+        self.look_at_clock();
+    }
+
+    /// Those that wait do so by the clock as it was.
+    fn look_at_clock(&self) {
         self.vps().for_each(|vp| vp.on_freeze(self.is_frozen()));
     }
 

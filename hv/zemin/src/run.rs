@@ -156,6 +156,7 @@ fn child_turn(
     state: &mut Owned<'static>,
     context: &mut LpContext,
 ) -> End {
+    state.follow_clock(&vp.partition.clock);
     take_in(vp, state);
     update_timer(lp, state);
     loop {
@@ -165,6 +166,7 @@ fn child_turn(
                 // What was posted to the VP waits with it.
                 return End::Over;
             }
+            state.follow_clock(&vp.partition.clock);
             take_in(vp, state);
             update_timer(lp, state);
         }

@@ -156,13 +156,3 @@ pub fn ticks_to_100ns(ticks: u64) -> u64 {
         .try_get()
         .map_or(0, |clocks| (u128::from(ticks) * 10_000_000 / u128::from(clocks.tsc_hz)) as u64)
 }
-
-/// Reference time at a time-stamp counter value.
-pub fn reference_at(tsc: u64) -> u64 {
-    CLOCKS.get().reference.tsc_to_100ns(tsc)
-}
-
-/// The first time-stamp counter value at or after a reference time.
-pub fn tsc_at(reference: u64) -> u64 {
-    CLOCKS.get().reference.tsc_from_100ns(reference)
-}

@@ -149,6 +149,11 @@ impl Apic {
         self.timer.expiry.filter(|_| self.lvt(Lvt::Timer) & LVT_MASKED == 0)
     }
 
+    /// Puts the timer off by `ticks`: the guest's time has stood still for so long.
+    pub fn postpone_timer(&mut self, ticks: u64) {
+        self.timer.expiry = self.timer.expiry.map(|at| at.saturating_add(ticks));
+    }
+
     /// Requests the timer's interrupt if it is due. True if that made its vector pending.
     ///
     /// A hypervisor that lets the interval be as short as a guest likes is kept busy by it: clamp the deadline.

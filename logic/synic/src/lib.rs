@@ -27,6 +27,7 @@
 mod event_flags;
 mod event_ring;
 mod message;
+mod partition_time;
 mod pending_set;
 pub mod reftime;
 mod registers;
@@ -39,6 +40,7 @@ mod stimer_state;
 pub use event_flags::{EventSignal, FlagPage, signal_event};
 pub use event_ring::{EventRing, Overflow, RingPage};
 pub use message::{MessageQueue, MessageSlot, QueueFull, post};
+pub use partition_time::PartitionTime;
 pub use pending_set::PendingSet;
 pub use registers::{Effect, Gp, Page, Synic};
 pub use root_queue::{RootMessage, RootQueue};

@@ -44,6 +44,17 @@ impl RefTime {
         self.offset
     }
 
+    /// The clock that shows `units` less at every count.
+    #[inline]
+    pub const fn later_by(&self, units: u64) -> Self {
+        Self { offset: self.offset.wrapping_sub_unsigned(units), ..*self }
+    }
+
+    /// Reference time at `tsc`, modulo 2^64.
+    pub const fn unbounded(&self, tsc: u64) -> u64 {
+        mul_high(tsc, self.scale).wrapping_add_signed(self.offset)
+    }
+
     /// Reference time at `tsc`; 0 where it would be negative. Monotonic in `tsc`.
     #[inline]
     pub const fn tsc_to_100ns(&self, tsc: u64) -> u64 {

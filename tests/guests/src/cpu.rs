@@ -63,6 +63,17 @@ pub fn rdtsc() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
+/// RDTSCP: the counter, and TSC_AUX.
+#[inline(always)]
+pub fn rdtscp() -> (u64, u32) {
+    let (low, high, auxiliary): (u32, u32, u32);
+    // SAFETY: reads a counter.
+    unsafe {
+        asm!("rdtscp", out("eax") low, out("edx") high, out("ecx") auxiliary, options(nostack, nomem, preserves_flags))
+    };
+    (u64::from(high) << 32 | u64::from(low), auxiliary)
+}
+
 macro_rules! control_registers {
     ($($(#[$doc:meta])* $read:ident, $write:ident, $name:literal;)+) => {
         $(

@@ -14,7 +14,7 @@ const PASSED: i32 = 33;
 /// Tests that run in one boot: name, names of the tests, and how many calls or values those with random input make in a
 /// long run (0: those without).
 const GROUPS: [(&str, &str, u64); 10] = [
-    ("interface", "cpuid+msr+hypercall-page+ref-time", 0),
+    ("interface", "cpuid+msr+hypercall-page+ref-time+tsc", 0),
     ("processor", "registers+protection+fpu+debug-registers+exceptions", 0),
     ("interrupts", "apic+apic-modes+cr8+ipi+stimer", 0),
     ("memory", "tlb+memory+real-mode", 0),

@@ -67,7 +67,7 @@ pub fn read(vp: &Vp, state: &mut State, index: u32) -> Result<u64, Fault> {
         }
         SYNTHETIC_FIRST..=SYNTHETIC_LAST if !vp.partition.may_access_msr(index) => Err(Fault),
         SYNTHETIC_FIRST..=SYNTHETIC_LAST => msr::read(vp, state, index),
-        physical::TSC => Ok(arch_x86::cpu::rdtsc()),
+        physical::TSC => Ok(state.clock().tsc()),
         _ => own(vp, state, index),
     };
     match done {
@@ -76,10 +76,12 @@ pub fn read(vp: &Vp, state: &mut State, index: u32) -> Result<u64, Fault> {
     }
 }
 
-/// Reads an MSR for a VMM, whatever rights the guest has.
+/// Reads an MSR for a VMM, whatever rights the guest has. Its clocks are the partition's, which stand still while it is
+/// frozen.
 pub fn get(vp: &Vp, state: &mut State, index: u32) -> Result<u64, Fault> {
     match index {
-        physical::TSC => Ok(arch_x86::cpu::rdtsc()),
+        physical::TSC => Ok(vp.partition.clock.tsc()),
+        hv::TIME_REF_COUNT => Ok(vp.partition.clock.now()),
         _ => own(vp, state, index),
     }
 }
@@ -130,6 +132,7 @@ pub fn write(
 
 /// Writes an MSR for a VMM, whatever rights the guest has.
 pub fn set(vp: &'static Vp, state: &mut State, index: u32, value: u64) -> Result<(), Fault> {
+    state.follow_clock(&vp.partition.clock);
     match index {
         SYNTHETIC_FIRST..=SYNTHETIC_LAST => set_synthetic(lp::current(), vp, state, index, value),
         _ => set_own(lp::current(), vp, state, index, value),
@@ -170,7 +173,11 @@ fn set_own(
         return Ok(());
     }
     match index {
-        physical::TSC => Ok(()),
+        physical::TSC => {
+            vp.partition.set_tsc(value);
+            state.follow_clock(&vp.partition.clock);
+            Ok(())
+        }
         TSC_AUX => {
             state.set_tsc_aux(value);
             Ok(())

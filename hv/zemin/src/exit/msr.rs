@@ -41,7 +41,7 @@ pub fn read(vp: &Vp, state: &mut State, index: u32) -> Result<u64, Fault> {
         hv::GUEST_OS_ID => partition.guest_os_id.load(Ordering::Relaxed),
         hv::HYPERCALL => partition.hypercall_msr.load(Ordering::Relaxed),
         hv::VP_INDEX => u64::from(vp.index),
-        hv::TIME_REF_COUNT => partition.clock.now(),
+        hv::TIME_REF_COUNT => state.reference_at(cpu::rdtsc()),
         hv::REFERENCE_TSC => partition.reference_tsc_msr.load(Ordering::Relaxed),
         hv::TSC_FREQUENCY => time::CLOCKS.get().tsc_hz,
         hv::APIC_FREQUENCY => time::CLOCKS.get().tsc_hz,

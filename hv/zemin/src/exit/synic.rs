@@ -1,6 +1,7 @@
 //! A VP's synthetic interrupt controller and synthetic timers: MSRs, pages, and the messages that go into them.
 
 use crate::boot::{SharedPages, VpPage};
+use crate::clock::ClockCopy;
 use crate::exit::msr::Fault;
 use crate::lp::Lp;
 use crate::mem::{PAGE, phys};
@@ -110,17 +111,17 @@ pub struct VpSynic {
     overlays: [u64; 2],
     /// The child's VP this is part of.
     owner: Option<&'static Vp>,
+    /// The partition's clock.
+    clock: ClockCopy,
     /// [`Self::deadline`] as it was last computed.
     due: Cell<Due>,
 }
 
-/// When the next synthetic timer is due.
+/// When the next synthetic timer is due, by the clock as it is.
 #[derive(Clone, Copy, Default)]
 struct Due {
     /// In the partition's time.
     expiry: u64,
-    /// The hypervisor's time at which that was 0.
-    origin: u64,
     /// The time-stamp counter's value then.
     tsc: u64,
 }
@@ -141,6 +142,7 @@ impl VpSynic {
             events: page(VpPage::Events),
             overlays: [0; 2],
             owner: None,
+            clock: ClockCopy::new(),
             due: Cell::default(),
         }
     }
@@ -174,22 +176,16 @@ impl VpSynic {
         [self.messages, self.events]
     }
 
-    /// The hypervisor's time at which the partition's was 0.
-    fn origin(&self) -> u64 {
-        self.owner.map_or(0, |vp| vp.partition.clock.origin())
-    }
-
     /// Time-stamp counter value of the next synthetic timer, `u64::MAX` for none.
     #[inline]
     fn deadline(&self) -> u64 {
         let Some(expiry) = self.timers.next_expiry() else { return u64::MAX };
-        let (origin, due) = (self.origin(), self.due.get());
-        if (expiry, origin) == (due.expiry, due.origin) {
+        let due = self.due.get();
+        if expiry == due.expiry {
             return due.tsc;
         }
-        // A clock that was set ahead began before the hypervisor's.
-        let tsc = time::tsc_at(expiry.saturating_add_signed(origin.cast_signed()));
-        self.due.set(Due { expiry, origin, tsc });
+        let tsc = self.clock.tsc_at(expiry);
+        self.due.set(Due { expiry, tsc });
         tsc
     }
 
@@ -200,7 +196,7 @@ impl VpSynic {
 
     /// Loads what [`Self::save_timers`] gave, or a VMM made up.
     pub fn restore_timers(&mut self, words: &[u64; synic::STIMER_STATE_WORDS]) {
-        let now = time::now().wrapping_sub(self.origin());
+        let now = self.owner.map_or_else(time::now, |vp| vp.partition.clock.now());
         self.timers.restore(words, now);
     }
 
@@ -222,6 +218,7 @@ impl VpSynic {
             events: 0,
             overlays: [0; 2],
             owner: None,
+            clock: ClockCopy::new(),
             due: Cell::default(),
         }
     }
@@ -389,9 +386,20 @@ impl State {
         Ok(())
     }
 
+    /// The partition's clock, as the VP knows it.
+    pub fn clock(&self) -> &ClockCopy {
+        &self.synic.clock
+    }
+
+    /// Brings it up to date. What it was.
+    pub fn replace_clock(&mut self, clock: ClockCopy) -> ClockCopy {
+        self.synic.due.set(Due::default());
+        core::mem::replace(&mut self.synic.clock, clock)
+    }
+
     /// The partition's reference time at a time-stamp counter value.
-    fn reference_at(&self, tsc: u64) -> u64 {
-        time::reference_at(tsc).wrapping_sub(self.synic.origin())
+    pub fn reference_at(&self, tsc: u64) -> u64 {
+        self.synic.clock.reference_at(tsc)
     }
 
     /// Fires synthetic timers that are due at time-stamp counter value `now`.

@@ -27,7 +27,10 @@ pub fn get(call: &Call) -> Outcome {
         let mut state = intercepts::stop(vp);
         match input.state_type {
             VpStateType::SYNTHETIC_TIMERS => call.output(&state.synic.save_timers()),
-            VpStateType::LAPIC => write(call, state.apic.save(cpu::rdtsc()).as_bytes()),
+            VpStateType::LAPIC => {
+                state.follow_clock(&vp.partition.clock);
+                write(call, state.apic.save(vp.partition.clock.moment()).as_bytes())
+            }
             VpStateType::XSAVE => get_xsave(call, &mut state, input.xsave_states),
             VpStateType::SIM_PAGE => from_page(call, state.synic.pages()[0]),
             VpStateType::SIEF_PAGE => from_page(call, state.synic.pages()[1]),
@@ -43,7 +46,10 @@ pub fn set(call: &Call) -> Outcome {
         let mut state = intercepts::stop(vp);
         match input.state_type {
             VpStateType::SYNTHETIC_TIMERS => set_timers(call, &mut state),
-            VpStateType::LAPIC => set_apic(call, &mut state),
+            VpStateType::LAPIC => {
+                state.follow_clock(&vp.partition.clock);
+                set_apic(call, &mut state, vp.partition.clock.moment())
+            }
             VpStateType::XSAVE => set_xsave(call, &mut state),
             VpStateType::SIM_PAGE => set_page(call, &vp.partition.pool, &mut state, msr::SIMP),
             VpStateType::SIEF_PAGE => set_page(call, &vp.partition.pool, &mut state, msr::SIEFP),
@@ -63,8 +69,7 @@ fn set_timers(call: &Call, state: &mut State) -> Result<(), HvStatus> {
     Ok(())
 }
 
-fn set_apic(call: &Call, state: &mut State) -> Result<(), HvStatus> {
-    let now = cpu::rdtsc();
+fn set_apic(call: &Call, state: &mut State, now: u64) -> Result<(), HvStatus> {
     let mut words = state.apic.save(now);
     read(call, words.as_mut_bytes())?;
     state.apic.restore(&words, now);

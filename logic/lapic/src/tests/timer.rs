@@ -170,3 +170,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_timer_that_is_put_off_keeps_its_count() {
+    let mut apic = started(1, BY_1, 1000, 50);
+    assert_eq!(apic.read_mmio(0x390, 250), 800);
+    apic.postpone_timer(5000);
+    assert_eq!((apic.read_mmio(0x390, 5250), apic.timer_deadline()), (800, Some(6050)));
+    assert!(apic.expire_timer(6050));
+    assert_eq!(apic.timer_deadline(), Some(7050));
+    let mut idle = enabled(0);
+    idle.postpone_timer(5000);
+    assert_eq!(idle.timer_deadline(), None);
+}

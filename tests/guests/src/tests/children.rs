@@ -2,7 +2,7 @@
 //! page it was given comes back.
 
 use guests::clock::wait_until;
-use guests::cpu::{cli, peek, peek32, poke32, rdmsr, sti_hlt, wrmsr};
+use guests::cpu::{cli, peek, peek32, poke32, rdmsr, rdtsc, sti_hlt, wrmsr};
 use guests::hypercall::{self, Answer, FAST, SELF, output, with_input};
 use guests::memory::{self, PAGE};
 use guests::report::Checks;
@@ -30,8 +30,16 @@ pub const MEMORY: u64 = 16;
 /// `mov al, 'H'; mov dx, 0x3F8; out dx, al; mov al, [0x2000]; out dx, al; jmp $`, in real mode.
 const CODE: [u8; 12] = [0xB0, b'H', 0xBA, 0xF8, 0x03, 0xEE, 0xA0, 0x00, 0x20, 0xEE, 0xEB, 0xFE];
 
+/// Where the code lies that tells the time, twice: `rdtsc; mov [0x2008], eax; mov [0x200C], edx; out 0x80, al`.
+const TIME_AT: u64 = CODE_AT + 0x100;
+const TIME: [u8; 13] =
+    [0x0F, 0x31, 0x66, 0xA3, 0x08, 0x20, 0x66, 0x89, 0x16, 0x0C, 0x20, 0xE6, 0x80];
+/// Partition properties: time stands still, reference time. Register: time-stamp counter.
+const TIME_FREEZE: u64 = 0x0003_0003;
+const REFERENCE_TIME: u64 = 0x0003_0005;
 /// Property: what it gets of the hypervisor's interface.
 const FEATURES: u64 = 0x0001_0001;
+const TSC: u64 = 0x80000;
 pub const RIP: u64 = 0x20010;
 
 pub const fn rep(code: C, count: u64) -> u64 {
@@ -89,6 +97,11 @@ fn life(t: &Checks, round: u32, messages: u64, pages: u64, ram: u64) {
     let intercepts = state_page(t, id, 1);
     let registers = state_page(t, id, 0);
     run_child(t, id, messages, intercepts);
+    clock(t, id);
+    for part in 0..2 {
+        memory::put(ram + TIME_AT + part * TIME.len() as u64, &TIME);
+    }
+    frozen_guest(t, id, messages, ram);
     child_rights::run(t, id, messages, (intercepts, ram), rights != 0);
     for kind in [0u64, 1] {
         let end = with_input(C::UNMAP_VP_STATE_PAGE.0.into(), &[id, kind << 32]);
@@ -207,6 +220,62 @@ pub fn hear(t: &Checks, id: u64, messages: u64, pass: impl Fn()) -> bool {
 
 fn set_property(id: u64, property: u64, value: u64) -> HvStatus {
     with_input(C::SET_PARTITION_PROPERTY.0.into(), &[id, property, value]).status()
+}
+
+/// Reference time and time-stamp counter of the child.
+fn clocks(t: &Checks, id: u64) -> (u64, u64) {
+    let done = with_input(C::GET_PARTITION_PROPERTY.0.into(), &[id, REFERENCE_TIME]).status();
+    let time = output(0);
+    let count = with_input(rep(C::GET_VP_REGISTERS, 1), &[id, 0, TSC]).status();
+    equal!(t, (done, count), (HvStatus::SUCCESS, HvStatus::SUCCESS), "its clocks");
+    (time, output(0))
+}
+
+/// Both clocks stand still while time is frozen, can be set, and go on from there.
+fn clock(t: &Checks, id: u64) {
+    let wait = || guests::clock::delay_us(300);
+    let before = clocks(t, id);
+    wait();
+    let running = clocks(t, id);
+    check!(t, running.0 > before.0 && running.1 > before.1, "{before:?}, and later {running:?}");
+    equal!(t, set_property(id, TIME_FREEZE, 1), HvStatus::SUCCESS, "freeze");
+    let stopped = clocks(t, id);
+    wait();
+    equal!(t, clocks(t, id), stopped, "the clocks of a frozen partition, and later");
+    equal!(t, set(id, &[(TSC, 0x1234_5678, 0)]).status(), HvStatus::SUCCESS, "set the counter");
+    equal!(t, clocks(t, id), (stopped.0, 0x1234_5678), "reference time, the counter set");
+    equal!(t, set_property(id, REFERENCE_TIME, 1 << 45), HvStatus::SUCCESS, "set the time");
+    wait();
+    equal!(t, clocks(t, id), (1 << 45, 0x1234_5678), "reference time set, the counter");
+    equal!(t, set_property(id, TIME_FREEZE, 0), HvStatus::SUCCESS, "thaw");
+    let (time, count) = clocks(t, id);
+    let slack = guests::clock::SLACK;
+    let ticks = guests::clock::tsc_hz() / 10_000_000 * slack;
+    check!(t, (1 << 45..(1 << 45) + slack).contains(&time), "reference time afterwards: {time}");
+    check!(t, count.wrapping_sub(0x1234_5678) < ticks, "the counter afterwards: {count:#x}");
+}
+
+/// What the child itself sees of the counter leaves out the time for which it was frozen.
+fn frozen_guest(t: &Checks, id: u64, messages: u64, ram: u64) {
+    equal!(t, set(id, &[(RIP, TIME_AT, 0)]).status(), HvStatus::SUCCESS, "RIP");
+    let start = rdtsc();
+    goes_on(t, id, messages);
+    let first = peek(ram + 0x2008);
+    equal!(t, set_property(id, TIME_FREEZE, 1), HvStatus::SUCCESS, "freeze");
+    let frozen = rdtsc();
+    guests::clock::delay_us(3000);
+    let frozen = rdtsc() - frozen;
+    equal!(t, set_property(id, TIME_FREEZE, 0), HvStatus::SUCCESS, "thaw");
+    let next = TIME_AT + TIME.len() as u64;
+    equal!(t, set(id, &[(RIP, next, 0)]).status(), HvStatus::SUCCESS, "RIP");
+    goes_on(t, id, messages);
+    let second = peek(ram + 0x2008);
+    let passed = rdtsc() - start;
+    check!(
+        t,
+        second > first && second - first <= passed - frozen,
+        "{passed} ticks, {frozen} of them frozen: the child's counter went from {first} to {second}"
+    );
 }
 
 /// Takes everything back: exactly what was given.

@@ -46,6 +46,7 @@ mod storm;
 mod subject;
 mod task_switch;
 mod tlb;
+mod tsc;
 mod windows;
 
 use guests::cpu::{rdmsr, wrmsr};
@@ -66,6 +67,7 @@ const TESTS: &[Test] = &[
     test("msr", Need::Root, 1, msr::run),
     test("hypercall-page", Need::Root, 1, hypercall_page::run),
     test("ref-time", Need::HyperV, 1, ref_time::run),
+    test("tsc", Need::Nothing, 1, tsc::run),
     test("registers", Need::Nothing, 1, registers::run),
     test("exceptions", Need::Nothing, 1, exceptions::run),
     test("protection", Need::Nothing, 1, protection::run),
