@@ -45,6 +45,8 @@ pub enum Activity {
     Running,
     /// Executed HLT: wakes with the next interrupt.
     Halted,
+    /// Read the guest idle MSR: wakes with the next interrupt, interrupts open or not.
+    Idle,
     /// Waits for a startup IPI.
     WaitForStartup,
     /// Shut down by a triple fault or a state the processor refuses; only INIT helps.

@@ -1,6 +1,7 @@
 //! Making and ending the VPs of children.
 #![expect(unsafe_code, reason = "VPs live on deposited pages")]
 
+use crate::boot;
 use crate::exit::code::CodePages;
 use crate::exit::synic::VpSynic;
 use crate::hypercalls::{Call, scheduling};
@@ -57,7 +58,7 @@ pub fn create(partition: &Partition, index: u32) -> Result<(), HvStatus> {
         .ok_or(HvStatus::NO_RESOURCES)?;
     // SAFETY: a zeroed page of the child's pool, which the parent cannot reach; the maps live in the image.
     let mut vcpu = unsafe { Vcpu::new(phys::pointer(vmcb), vmcb, maps(), slat.root()) };
-    vcpu.confine();
+    vcpu.confine(&boot::FACTS.get().capabilities);
     let state = State {
         vcpu,
         apic: Apic::new(index, index == 0, partition.x2apic),

@@ -39,6 +39,7 @@ pub const fn privileges(
 fn features(wanted: SyntheticProcessorFeatures) -> Features {
     Features::new()
         .with_xmm_fast_output(wanted.fast_hypercall_output())
+        .with_virtual_guest_idle(wanted.access_guest_idle_reg())
         .with_numa_distance(wanted.query_numa_distance())
         .with_frequency_msrs(wanted.access_frequency_regs())
         .with_guest_crash_msrs(true)

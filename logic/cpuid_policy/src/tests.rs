@@ -306,7 +306,7 @@ fn the_hypervisors_leaves_say_what_the_parent_asked_for() {
     let features = ask(&policy, 0x4000_0003, 0);
     assert_eq!(features.eax, 0x0000_8E7F);
     assert_eq!(features.ebx, 1 << 4 | 1 << 5);
-    assert_eq!(features.edx, 1 << 7 | 1 << 8 | 1 << 10 | 1 << 14 | 1 << 15 | 1 << 19);
+    assert_eq!(features.edx, 1 << 5 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 14 | 1 << 15 | 1 << 19);
     let hints = ask(&policy, 0x4000_0004, 0);
     assert_eq!(hints.eax, 1 << 2 | 1 << 5 | 1 << 9 | 1 << 10 | 1 << 11);
     assert_eq!(hints.ebx, 0xFFF);

@@ -42,6 +42,7 @@ fn default_features() -> SyntheticProcessorFeatures {
         .with_extended_processor_masks(true)
         .with_tb_flush_hypercalls(true)
         .with_synthetic_cluster_ipi(true)
+        .with_notify_long_spin_wait(true)
         .with_signal_events(true)
         .with_access_vp_regs(true)
         .with_flush_guest_physical_address_space(true)

@@ -18,7 +18,7 @@ const GROUPS: [(&str, &str, u64); 10] = [
     ("processor", "registers+protection+fpu+debug-registers+exceptions", 0),
     ("interrupts", "apic+apic-modes+cr8+ipi+stimer", 0),
     ("memory", "tlb+memory+real-mode", 0),
-    ("races", "interrupt-window+hlt-wakeup+storm", 0),
+    ("races", "interrupt-window+idle+hlt-wakeup+storm", 0),
     (
         "children",
         "children+child-ends+child-registers+child-clock+child-memory+child-many+child-races",

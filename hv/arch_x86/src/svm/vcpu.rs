@@ -10,7 +10,9 @@ use super::lp::{Asid, LpContext};
 use super::vmcb::{Vmcb, VmcbSegment, exit, intercept, vintr};
 use crate::msr;
 use crate::svm::PermissionMaps;
-use crate::vcpu::{Exit, IoAccess, NestedFault, Reg, Segment, SegmentName, SystemReg, TableName};
+use crate::vcpu::{
+    Capabilities, Exit, IoAccess, NestedFault, Reg, Segment, SegmentName, SystemReg, TableName,
+};
 
 /// What every guest exits for.
 const INTERCEPTS: u64 = intercept::INTR
@@ -34,6 +36,8 @@ const INTERCEPTS: u64 = intercept::INTR
     | intercept::MWAIT
     | intercept::XSETBV;
 
+/// PAUSEs of one turn after which the next one exits.
+const SPINS: u16 = 4096;
 /// Value of the PAT after reset (APM vol. 2, 7.8.2).
 const PAT_RESET: u64 = 0x0007_0406_0007_0406;
 /// CR0 after reset: extension type, not write-through, cache disable.
@@ -86,10 +90,13 @@ impl Vcpu {
     ///
     /// An alignment check or debug exception whose delivery raises it again keeps the processor busy for ever, interrupts
     /// closed out, unless it exits (CVE-2015-5307, CVE-2015-8104).
-    pub fn confine(&mut self) {
+    /// Where the processor counts PAUSEs, a loop of them exits: who waits for a VP that does not run lets it.
+    pub fn confine(&mut self, capabilities: &Capabilities) {
         const DEBUG: u32 = 1 << 1;
         const ALIGNMENT_CHECK: u32 = 1 << 17;
-        let more = intercept::RDPMC | intercept::WBINVD | intercept::TASK_SWITCH;
+        let filter = if capabilities.pause_filter { intercept::PAUSE } else { 0 };
+        self.vmcb.pause_count = SPINS;
+        let more = intercept::RDPMC | intercept::WBINVD | intercept::TASK_SWITCH | filter;
         self.vmcb.intercepts_low |= more as u32;
         self.vmcb.intercepts_high |= (more >> 32) as u32;
         self.confined = DEBUG | ALIGNMENT_CHECK;

@@ -12,6 +12,7 @@ pub mod intercept {
     pub const CPUID: u64 = 1 << 18;
     pub const IRET: u64 = 1 << 20;
     pub const INVD: u64 = 1 << 22;
+    pub const PAUSE: u64 = 1 << 23;
     pub const HLT: u64 = 1 << 24;
     pub const INVLPGA: u64 = 1 << 26;
     pub const IO: u64 = 1 << 27;

@@ -15,10 +15,12 @@ pub const ASSIGNABLE: SyntheticProcessorFeatures = SyntheticProcessorFeatures::n
     .with_access_hypercall_regs(true)
     .with_access_vp_index(true)
     .with_access_partition_reference_tsc(true)
+    .with_access_guest_idle_reg(true)
     .with_access_frequency_regs(true)
     .with_direct_synthetic_timers(true)
     .with_tb_flush_hypercalls(true)
     .with_synthetic_cluster_ipi(true)
+    .with_notify_long_spin_wait(true)
     .with_extended_processor_masks(true)
     .with_signal_events(true);
 

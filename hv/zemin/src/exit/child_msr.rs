@@ -2,7 +2,7 @@
 
 use super::msr::{self, Fault};
 use crate::lp::{self, Lp};
-use crate::vp::{State, Vp};
+use crate::vp::{Activity, State, Vp};
 use arch_x86::msr as physical;
 use arch_x86::vcpu::SystemReg;
 use core::sync::atomic::Ordering;
@@ -66,6 +66,11 @@ pub fn read(vp: &Vp, state: &mut State, index: u32) -> Result<u64, Fault> {
             msr::read(vp, state, index)
         }
         SYNTHETIC_FIRST..=SYNTHETIC_LAST if !vp.partition.may_access_msr(index) => Err(Fault),
+        hv::GUEST_IDLE => {
+            // The instruction is over first. What waits already ends it at once.
+            state.activity = Activity::Idle;
+            Ok(0)
+        }
         SYNTHETIC_FIRST..=SYNTHETIC_LAST => msr::read(vp, state, index),
         physical::TSC => Ok(state.clock().tsc()),
         _ => own(vp, state, index),

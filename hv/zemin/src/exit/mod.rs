@@ -96,6 +96,8 @@ fn handle_rare(
         Exit::Pause => {
             lp.count(Counter::ExitPause);
             step::over(vp, state, context, Opcode::PAUSE);
+            // It spins, perhaps for a VP that waits for this LP.
+            lp.ask_to_reschedule();
         }
         Exit::NmiWindow => state.reevaluate = true,
         Exit::PriorityWrite => step::write_priority(lp, vp, state, context),

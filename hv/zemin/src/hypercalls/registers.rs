@@ -175,6 +175,7 @@ pub fn get(vp: &Vp, state: &mut State, name: N) -> Result<RegisterValue, HvStatu
         N::INTERNAL_ACTIVITY_STATE => InternalActivity::new()
             .with_startup_suspend(state.activity == Activity::WaitForStartup)
             .with_halt_suspend(state.activity == Activity::Halted)
+            .with_idle_suspend(state.activity == Activity::Idle)
             .into_bits(),
         N::PENDING_INTERRUPTION => pending(state.vcpu.pending_event()).into_bits(),
         N::INTERRUPT_STATE => interrupt_state(&state.vcpu).into_bits(),
@@ -236,6 +237,7 @@ pub fn set(vp: &Vp, state: &mut State, name: N, value: RegisterValue) -> Result<
             state.activity = match activity {
                 _ if activity.startup_suspend() => Activity::WaitForStartup,
                 _ if activity.halt_suspend() => Activity::Halted,
+                _ if activity.idle_suspend() => Activity::Idle,
                 _ => Activity::Running,
             };
         }

@@ -45,8 +45,18 @@ impl State {
                 let nmi = self.nmi_pending && !self.vcpu.are_nmis_blocked();
                 nmi || self.is_interruptible_by_pending()
             }
+            Activity::Idle => self.is_woken_from_idle(),
             Activity::WaitForStartup | Activity::Dead => false,
         }
+    }
+
+    /// Whether anything waits, deliverable or not: whoever waits for a lock with the priority raised is woken as well. To wake
+    /// too early is allowed.
+    fn is_woken_from_idle(&self) -> bool {
+        self.nmi_pending
+            || !self.apic.irr().is_empty()
+            || self.ext_int().is_some()
+            || self.vcpu.has_event()
     }
 
     /// Whether an interrupt waits that the flags let in.

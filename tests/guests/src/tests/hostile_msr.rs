@@ -47,7 +47,10 @@ fn work(seed: u64) {
     for round in 0..count / smp::count() as u64 {
         let index = pick(&mut rng);
         let value = value(&mut rng, index);
-        note(index, catch(|| rdmsr(index)).err());
+        // Reading this one waits for an interrupt, which may never come.
+        if index != hv::GUEST_IDLE {
+            note(index, catch(|| rdmsr(index)).err());
+        }
         if index == msr::GS_BASE {
             continue;
         }

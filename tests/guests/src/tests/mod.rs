@@ -24,6 +24,7 @@ mod hostile_input;
 mod hostile_mmio;
 mod hostile_msr;
 mod hypercall_page;
+mod idle;
 mod ipi;
 mod measure;
 mod measure_children;
@@ -82,6 +83,7 @@ const TESTS: &[Test] = &[
     test("real-mode", Need::Nothing, 2, real_mode::run),
     test("interrupt-window", Need::Nothing, 1, windows::run),
     test("hlt-wakeup", Need::Nothing, 1, windows::hlt),
+    test("idle", Need::HyperV, 1, idle::run),
     test("storm", Need::Nothing, 1, storm::run),
     test("children", Need::Root, 1, children::run),
     test("child-ends", Need::Root, 1, child_ends::run),

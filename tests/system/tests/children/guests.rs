@@ -13,7 +13,7 @@ const GROUPS: [(&str, &str, &str, &str); 4] = [
     ("processor", "tsc+registers+protection+exceptions+fpu+debug-registers+ref-time+tlb", "", ""),
     ("interrupts", "apic+cr8+ipi+stimer+real-mode+apic-modes", "x2apic=on", ""),
     ("interrupts_in_xapic_mode", "apic+cr8+ipi+stimer+hostile-apic-mmio", "count=4000", XAPIC),
-    ("races", "interrupt-window+hlt-wakeup+storm", "x2apic=on", ""),
+    ("races", "interrupt-window+idle+hlt-wakeup+storm", "x2apic=on", ""),
 ];
 /// The worker's option for a guest whose processors have no x2APIC mode.
 const XAPIC: &str = "--no-x2apic";
