@@ -1,6 +1,6 @@
 //! The registers of a child, of which its parent has two views: by name, and on the register page. Both are one.
 
-use super::children::{CODE_AT, disable, enable};
+use super::children::{CODE_AT, IO_PORT, disable, enable};
 use super::subject::{FEATURES, INTERRUPT_STATE, RAX, RDX, RIP, RSP, Subject, XMM0, set_of};
 use guests::clock::wait_until;
 use guests::cpu::peek32;
@@ -101,7 +101,8 @@ fn in_an_nmi_handler(child: &Subject<'_>) {
     child.resume();
     equal!(t, child.send_nmi(0x100), HvStatus::INVALID_PARAMETER, "NMI to APIC id 0x100");
     equal!(t, child.send_nmi(0), HvStatus::SUCCESS, "NMI");
-    child.is_at_port(HANDLER_AT, child.page(RAX) & 0xFF);
+    child.is_intercepted(IO_PORT);
+    equal!(t, child.page(RIP), HANDLER_AT, "RIP in the handler");
     equal!(t, child.page(INTERRUPT_STATE), masked, "interrupt state on the page in the handler");
     equal!(t, child.get(N::INTERRUPT_STATE), masked, "interrupt state by name in the handler");
     child.set(N::INTERRUPT_STATE, 0);
@@ -112,7 +113,8 @@ fn in_an_nmi_handler(child: &Subject<'_>) {
     equal!(t, child.send_nmi(0), HvStatus::SUCCESS, "NMI in the handler of one");
     child.write(&[(RIP, HANDLER_AT + 1)]);
     child.resume();
-    child.is_at_port(HANDLER_AT, child.page(RAX) & 0xFF);
+    child.is_intercepted(IO_PORT);
+    equal!(t, child.page(RIP), HANDLER_AT, "RIP in the handler");
 }
 
 /// What no processor delivers is not taken for something else.
