@@ -152,6 +152,8 @@ fn set_synthetic(
     value: u64,
 ) -> Result<(), Fault> {
     match index {
+        // What guests write at every sleep, and at every tick, is not looked for among all the others.
+        hv::STIMER0_CONFIG..=hv::STIMER3_COUNT => state.write_synic_msr(lp, vp, index, value),
         hv::RESET => Err(Fault),
         hv::HYPERCALL | hv::REFERENCE_TSC | hv::VP_ASSIST_PAGE => {
             super::overlay::write(vp, state, index, value)
