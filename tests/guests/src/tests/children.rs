@@ -78,8 +78,10 @@ fn life(t: &Checks, round: u32, messages: u64, pages: u64, ram: u64) {
     let Some(id) = create(t) else { return };
     equal!(t, deposit(id, pages, DEPOSIT).status(), HvStatus::SUCCESS, "round {round}: deposit");
     // Every other child has rights to the hypervisor's registers.
-    let rights = if round & 1 == 0 { 0 } else { 0xFFF };
-    equal!(t, set_property(id, FEATURES, rights), HvStatus::SUCCESS, "features");
+    let has_rights = round & 1 != 0;
+    if has_rights {
+        equal!(t, give_rights(id).status(), HvStatus::SUCCESS, "features");
+    }
     let again = deposit(id, pages, 1).status();
     check!(t, again != HvStatus::SUCCESS, "a page was deposited twice");
     equal!(t, fast(C::INITIALIZE_PARTITION, id).status(), HvStatus::SUCCESS, "initialize");
@@ -102,7 +104,7 @@ fn life(t: &Checks, round: u32, messages: u64, pages: u64, ram: u64) {
         memory::put(ram + TIME_AT + part * TIME.len() as u64, &TIME);
     }
     frozen_guest(t, id, messages, ram);
-    child_rights::run(t, id, messages, (intercepts, ram), rights != 0);
+    child_rights::run(t, id, messages, (intercepts, ram), has_rights);
     for kind in [0u64, 1] {
         let end = with_input(C::UNMAP_VP_STATE_PAGE.0.into(), &[id, kind << 32]);
         equal!(t, end.status(), HvStatus::SUCCESS, "unmap state page {kind}");
@@ -218,8 +220,13 @@ pub fn hear(t: &Checks, id: u64, messages: u64, pass: impl Fn()) -> bool {
     told
 }
 
-fn set_property(id: u64, property: u64, value: u64) -> HvStatus {
-    with_input(C::SET_PARTITION_PROPERTY.0.into(), &[id, property, value]).status()
+fn set_property(id: u64, property: u64, value: u64) -> Answer {
+    with_input(C::SET_PARTITION_PROPERTY.0.into(), &[id, property, value])
+}
+
+/// Gives a child that is not initialized yet the rights to the hypervisor's registers.
+pub fn give_rights(id: u64) -> Answer {
+    set_property(id, FEATURES, 0xFFF)
 }
 
 /// Reference time and time-stamp counter of the child.
@@ -238,16 +245,21 @@ fn clock(t: &Checks, id: u64) {
     wait();
     let running = clocks(t, id);
     check!(t, running.0 > before.0 && running.1 > before.1, "{before:?}, and later {running:?}");
-    equal!(t, set_property(id, TIME_FREEZE, 1), HvStatus::SUCCESS, "freeze");
+    equal!(t, set_property(id, TIME_FREEZE, 1).status(), HvStatus::SUCCESS, "freeze");
     let stopped = clocks(t, id);
     wait();
     equal!(t, clocks(t, id), stopped, "the clocks of a frozen partition, and later");
     equal!(t, set(id, &[(TSC, 0x1234_5678, 0)]).status(), HvStatus::SUCCESS, "set the counter");
     equal!(t, clocks(t, id), (stopped.0, 0x1234_5678), "reference time, the counter set");
-    equal!(t, set_property(id, REFERENCE_TIME, 1 << 45), HvStatus::SUCCESS, "set the time");
+    equal!(
+        t,
+        set_property(id, REFERENCE_TIME, 1 << 45).status(),
+        HvStatus::SUCCESS,
+        "set the time"
+    );
     wait();
     equal!(t, clocks(t, id), (1 << 45, 0x1234_5678), "reference time set, the counter");
-    equal!(t, set_property(id, TIME_FREEZE, 0), HvStatus::SUCCESS, "thaw");
+    equal!(t, set_property(id, TIME_FREEZE, 0).status(), HvStatus::SUCCESS, "thaw");
     let (time, count) = clocks(t, id);
     let slack = guests::clock::SLACK;
     let ticks = guests::clock::tsc_hz() / 10_000_000 * slack;
@@ -261,11 +273,11 @@ fn frozen_guest(t: &Checks, id: u64, messages: u64, ram: u64) {
     let start = rdtsc();
     goes_on(t, id, messages);
     let first = peek(ram + 0x2008);
-    equal!(t, set_property(id, TIME_FREEZE, 1), HvStatus::SUCCESS, "freeze");
+    equal!(t, set_property(id, TIME_FREEZE, 1).status(), HvStatus::SUCCESS, "freeze");
     let frozen = rdtsc();
     guests::clock::delay_us(3000);
     let frozen = rdtsc() - frozen;
-    equal!(t, set_property(id, TIME_FREEZE, 0), HvStatus::SUCCESS, "thaw");
+    equal!(t, set_property(id, TIME_FREEZE, 0).status(), HvStatus::SUCCESS, "thaw");
     let next = TIME_AT + TIME.len() as u64;
     equal!(t, set(id, &[(RIP, next, 0)]).status(), HvStatus::SUCCESS, "RIP");
     goes_on(t, id, messages);

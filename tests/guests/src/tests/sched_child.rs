@@ -76,6 +76,8 @@ impl Child {
         memory::put(ram + children::CODE_AT, code);
         let steps = [
             children::deposit(id, pages, children::DEPOSIT),
+            // It reads its run time, and moves its hypercall page.
+            children::give_rights(id),
             children::fast(C::INITIALIZE_PARTITION, id),
             children::map(id, ram),
             with_input(C::CREATE_VP.0.into(), &[id, 0, 0, 0, 0]),
