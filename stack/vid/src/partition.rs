@@ -23,6 +23,19 @@ impl Default for PartitionConfig {
     }
 }
 
+impl PartitionConfig {
+    /// What is of use to a guest with that many processors. With one, nobody waits for another one's lock: Linux would make
+    /// each of its spin locks a paravirtual one all the same, at some instructions for every use.
+    pub fn for_cpus(self, count: u32) -> Self {
+        if count > 1 {
+            return self;
+        }
+        let features =
+            self.features.with_access_guest_idle_reg(false).with_notify_long_spin_wait(false);
+        Self { features, ..self }
+    }
+}
+
 /// All of the ABI that a Linux or Windows guest makes use of.
 fn default_features() -> SyntheticProcessorFeatures {
     SyntheticProcessorFeatures::new()
@@ -117,6 +130,15 @@ pub trait Partition: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_one_processor_does_not_wait_for_others() {
+        let config = PartitionConfig::default();
+        let (one, two) = (config.clone().for_cpus(1).features, config.clone().for_cpus(2).features);
+        assert!(two == config.features && two.access_guest_idle_reg());
+        assert!(!one.access_guest_idle_reg() && !one.notify_long_spin_wait());
+        assert!(one.access_synic_regs() && one.access_hypercall_regs());
+    }
 
     #[test]
     fn the_default_features_are_those_a_linux_guest_uses() {

@@ -34,6 +34,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<i32> {
     let files = cli.kernel.as_ref().map(open).transpose()?;
     let hypervisor = Hypervisor::open().context("is the parent's kernel running on Zemin?")?;
     let partition = PartitionConfig { x2apic: !cli.no_x2apic, ..PartitionConfig::default() };
+    let partition = partition.for_cpus(cli.cpus);
     let new_partition = || hypervisor.create_partition(&partition);
     let control = Arc::new(Control::default());
     signals::listen(Arc::clone(&control)).context("cannot listen for signals")?;
