@@ -27,7 +27,7 @@ pub struct Cli {
     /// Linux kernel to start: a bzImage with a 64-bit entry, or an ELF file with a PVH entry. Without it the first disk (of
     /// --ide-disk, else of --disk) is looked at, at each start: /vmlinuz or /boot/vmlinuz of its system, else the newest
     /// kernel in /boot, with its initrd, from an ext4 file system on the whole disk or in a partition (GPT)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["disk", "ide_disk"])]
     pub kernel: Option<PathBuf>,
 
     /// Initial RAM disk

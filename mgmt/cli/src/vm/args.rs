@@ -186,7 +186,7 @@ pub struct CreateArgs {
 
     /// Linux kernel to start: a bzImage, or an ELF file with a PVH entry. Without it, the one that the first disk's own system
     /// would start, and its initrd; looked for at each start
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["disk", "ide_disk"])]
     pub kernel: Option<PathBuf>,
 
     /// Initial RAM disk

@@ -71,6 +71,11 @@ fn errors(parent: &mut Running) -> Result<()> {
     let cases = [
         ("vmwp --help", 0, "Exit status:"),
         ("vmwp", 2, "--kernel"),
+        (
+            "head -c 1048576 /dev/zero > /tmp/empty; vmwp --disk /tmp/empty,format=raw",
+            1,
+            "cannot boot from /tmp/empty",
+        ),
         ("vmwp --kernel /children/tiny --cpus 65", 2, "65 is not in 1..=64"),
         ("vmwp --kernel /children/tiny --memory 33M", 2, "not a multiple of 2 MiB"),
         ("vmwp --kernel /nowhere", 1, "cannot read /nowhere"),
