@@ -1,8 +1,6 @@
 //! A disk in memory: for tests, and for whoever wants to measure everything but a store.
 
-use crate::block::{
-    Completed, Discard, Disk, DiskInfo, IoError, Operation, Queue, Request, Submitted,
-};
+use crate::block::{Completed, Discard, Disk, DiskInfo, IoError, Operation, Queue, Request};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,17 +53,17 @@ impl Disk for MemoryDisk {
     }
 }
 
-/// Everything is done at once, but told later, as of a store that has to be waited for.
+/// Everything is done at once.
 struct MemoryQueue {
     disk: MemoryDisk,
     done: VecDeque<Completed>,
 }
 
 impl Queue for MemoryQueue {
-    fn submit(&mut self, request: Box<Request>) -> Submitted {
+    fn submit(&mut self, request: Request) -> Result<(), Request> {
         let result = self.execute(&request);
         self.done.push_back(Completed { request, result, copied: false });
-        Submitted::UnderWay
+        Ok(())
     }
 
     fn kick(&mut self) {}
