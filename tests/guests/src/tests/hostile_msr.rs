@@ -37,6 +37,8 @@ pub fn run(t: &Checks) {
     wrmsr(hv::REFERENCE_TSC, guests::clock::reference_page() | 1);
 }
 
+const TIME_STAMP_COUNTER: u32 = 0x10;
+
 /// Registers of the processor's own that the kernel itself needs.
 const KEPT: [u32; 6] = [msr::EFER, msr::PAT, msr::GS_BASE, msr::FS_BASE, 0x174, 0x1D9];
 
@@ -46,7 +48,11 @@ fn work(seed: u64) {
     let count = boot::args().count_or(DEFAULT_COUNT);
     for round in 0..count / smp::count() as u64 {
         let index = pick(&mut rng);
-        let value = value(&mut rng, index);
+        let mut value = value(&mut rng, index);
+        if index == TIME_STAMP_COUNTER {
+            // A counter that wraps takes reference time along. That is the guest's own affair, but not what is looked for here.
+            value >>= 2;
+        }
         // Reading this one waits for an interrupt, which may never come.
         if index != hv::GUEST_IDLE {
             note(index, catch(|| rdmsr(index)).err());
