@@ -87,11 +87,13 @@ fn reading() -> Reading {
     Reading { before: cpu::rdtsc(), time: now(), after: cpu::rdtsc() }
 }
 
-static LATEST: AtomicU64 = AtomicU64::new(0);
-static BACKWARD: AtomicU64 = AtomicU64::new(0);
+/// What [`race`] has seen: the latest, and the farthest that anybody was behind it.
+pub static LATEST: AtomicU64 = AtomicU64::new(0);
+/// See [`LATEST`].
+pub static BACKWARD: AtomicU64 = AtomicU64::new(0);
 
 /// Looks at the latest time that anybody has seen, then at the clock: it must not be behind.
-fn race(clock: fn() -> u64, rounds: u64) {
+pub fn race(clock: fn() -> u64, rounds: u64) {
     for _ in 0..rounds {
         let seen = LATEST.load(Ordering::SeqCst);
         let time = clock();

@@ -1,7 +1,8 @@
 //! The time-stamp counter: the instructions and the MSR tell one time, which no processor sees going back. A child can set
 //! it, and its other clocks do not care.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use super::ref_time::{BACKWARD, LATEST, race};
+use core::sync::atomic::Ordering;
 use guests::clock::{self, now, page_time, wait_until};
 use guests::cpu::{self, cli, cpuid, msr, rdmsr, rdtsc, rdtscp, sti, wrmsr};
 use guests::report::Checks;
@@ -52,21 +53,6 @@ fn agreement(t: &Checks) {
         if !check!(t, first <= msr && msr <= last, "round {round}: {first}, {msr}, {last}") {
             return;
         }
-    }
-}
-
-static LATEST: AtomicU64 = AtomicU64::new(0);
-static BACKWARD: AtomicU64 = AtomicU64::new(0);
-
-/// Looks at the latest count that anybody has seen, then at the own: it must not be behind.
-fn race(count: fn() -> u64, rounds: u64) {
-    for _ in 0..rounds {
-        let seen = LATEST.load(Ordering::SeqCst);
-        let own = count();
-        if own < seen {
-            BACKWARD.fetch_max(seen - own, Ordering::SeqCst);
-        }
-        LATEST.fetch_max(own, Ordering::SeqCst);
     }
 }
 
