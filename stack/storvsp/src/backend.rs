@@ -76,14 +76,14 @@ impl<M: Mapping> Disk for FileDisk<M> {
         let store = inline::store_of(&*self.mapping);
         // What a RAM disk gains by doing without io_uring is less than what registered memory spares.
         if store == Store::Memory || store == Store::RamDisk && !memory.is_resident() {
-            return Ok(Box::new(InlineQueue::new(mapping(), depth)));
+            return Ok(Box::new(InlineQueue::new(mapping())));
         }
         match UringQueue::new(mapping(), depth, memory, wake) {
             Ok(queue) => return Ok(Box::new(queue)),
             Err(error) => tracing::info!(%error, "no io_uring for disks"),
         }
         if store == Store::RamDisk {
-            return Ok(Box::new(InlineQueue::new(mapping(), depth)));
+            return Ok(Box::new(InlineQueue::new(mapping())));
         }
         Ok(Box::new(ThreadQueue::new(mapping(), wake)?))
     }

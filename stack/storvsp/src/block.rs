@@ -116,7 +116,7 @@ impl From<io::Error> for IoError {
 /// A request that is done, with its buffer.
 pub struct Completed {
     /// As it was submitted.
-    pub request: Request,
+    pub request: Box<Request>,
     /// How it went. Reads and writes are all or nothing.
     pub result: Result<(), IoError>,
     /// The data went through a copy, as the store did not take the guest's pages as they were.
@@ -138,12 +138,22 @@ pub trait Disk: Send + Sync {
     ) -> io::Result<Box<dyn Queue>>;
 }
 
-/// One thread's way into a disk.
+/// What became of a request that was submitted.
+pub enum Submitted {
+    /// It comes back by [`Queue::completed`].
+    UnderWay,
+    /// It is done: there was nothing to wait for.
+    Done(Completed),
+    /// There are too many.
+    Refused(Box<Request>),
+}
+
+/// One thread's way into a disk: of the thread that opened it, and drops it.
 ///
 /// Dropping it waits for what is under way: after that no buffer is touched.
 pub trait Queue: Send {
-    /// Takes a request, or returns it if there are too many. It may begin only with [`Self::kick`].
-    fn submit(&mut self, request: Request) -> Result<(), Request>;
+    /// Takes a request, which may begin only with [`Self::kick`]. Its box is what travels, and is not made anew.
+    fn submit(&mut self, request: Box<Request>) -> Submitted;
 
     /// Begins everything submitted.
     fn kick(&mut self);

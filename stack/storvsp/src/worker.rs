@@ -65,11 +65,13 @@ pub(crate) struct Watched {
     pub(crate) counters: Arc<Counters>,
 }
 
-/// An answer that waits for room in the ring.
-struct Answer {
-    transaction_id: u64,
-    packet: VstorPacket,
-    stations: Option<Box<Stations>>,
+/// A packet that waits for room in the ring.
+#[derive(Clone, Copy)]
+enum Answer {
+    /// To what is in a slot, which is free after this.
+    Slot(u32),
+    /// To nothing: news.
+    Notice(Operation),
 }
 
 pub(crate) struct Worker {
@@ -85,7 +87,7 @@ pub(crate) struct Worker {
     /// Recorded commands whose answers are in the ring and not yet shown.
     recorded: Vec<Stations>,
     /// Requests that wait for space, with their LUNs.
-    waiting: Vec<(u8, Request)>,
+    waiting: Vec<(u8, Box<Request>)>,
     /// A reset that waits for all commands to end.
     reset: Option<u32>,
     reply: Reply,
@@ -154,9 +156,9 @@ impl Worker {
         !self.has_room() || self.reset.is_some()
     }
 
-    /// Whether one more packet can be taken. Answers that the guest does not read count too.
+    /// Whether one more packet can be taken. Those whose answers the guest does not read count too.
     fn has_room(&self) -> bool {
-        !self.slots.is_full() && self.answers.len() < self.controller.config.depth as usize
+        !self.slots.is_full()
     }
 
     /// Until the guest, a disk or the controller wants something.
@@ -203,12 +205,10 @@ impl Worker {
         if !self.protocol.is_ready() {
             return;
         }
-        let mut packet = VstorPacket::new_zeroed();
-        packet.operation = match notice {
+        self.answers.push_back(Answer::Notice(match notice {
             Notice::Added => Operation::ENUMERATE_BUS,
             Notice::Removed => Operation::REMOVE_DEVICE,
-        };
-        self.answers.push_back(Answer { transaction_id: 0, packet, stations: None });
+        }));
     }
 
     /// Takes packets as long as there are slots.
@@ -227,25 +227,25 @@ impl Worker {
             // Nothing we send wants one.
             return Ok(true);
         }
-        let slot = self.slots.get_mut(index);
-        let Some(slot) = slot else { return Ok(false) };
+        let Some(slot) = self.slots.get_mut(index) else { return Ok(false) };
         slot.transaction_id = received.transaction_id();
         slot.wants_answer = received.wants_completion();
         let parsed = VstorPacket::read_from_prefix(received.payload());
-        let gathered = received.gather(slot.buffer_mut());
+        let has_memory = received.gather(slot.buffer_mut()).is_ok();
+        let operation = parsed.map(|(packet, _)| {
+            slot.packet = packet;
+            packet.operation
+        });
         self.slots.take(index);
-        match parsed {
-            Ok((packet, _)) => self.dispatch(index, packet, gathered.is_ok()),
+        match operation {
+            Ok(operation) => self.dispatch(index, operation, has_memory),
             Err(_) => self.refuse(index, Status::INVALID_PARAMETER),
         }
         Ok(true)
     }
 
-    fn dispatch(&mut self, index: u32, packet: VstorPacket, has_memory: bool) {
-        if let Some(slot) = self.slots.get_mut(index) {
-            slot.packet = packet;
-        }
-        match packet.operation {
+    fn dispatch(&mut self, index: u32, operation: Operation, has_memory: bool) {
+        match operation {
             Operation::EXECUTE_SRB if self.protocol.is_ready() => self.execute(index, has_memory),
             Operation::EXECUTE_SRB => self.refuse(index, Status::INVALID_DEVICE_STATE),
             Operation::RESET_LUN | Operation::RESET_ADAPTER | Operation::RESET_BUS => {
@@ -281,16 +281,22 @@ impl Worker {
         }
     }
 
-    /// Queues the answer in a slot, which is free after this.
+    /// Sends the answer in a slot, if one is wanted, or queues it until there is room.
     fn finish(&mut self, index: u32) {
-        let Some(Slot { transaction_id, wants_answer: true, packet, stations, .. }) =
-            self.slots.get_mut(index)
-        else {
-            return self.slots.put_back(index);
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let is_done = if slot.wants_answer {
+            // A ring that is unusable says so again when it is the answer's turn.
+            self.answers.is_empty()
+                && send(&mut self.channel, slot, &mut self.recorded).unwrap_or(false)
+        } else {
+            slot.stations = None;
+            true
         };
-        let (transaction_id, stations) = (*transaction_id, stations.take());
-        self.answers.push_back(Answer { transaction_id, packet: *packet, stations });
-        self.slots.put_back(index);
+        if is_done {
+            self.slots.put_back(index);
+        } else {
+            self.answers.push_back(Answer::Slot(index));
+        }
     }
 
     /// Keeps what is known of commands that have been answered.
@@ -303,23 +309,50 @@ impl Worker {
         self.controller.recorder.record(all.map(|stations| Stations { answered, ..stations }));
     }
 
-    /// Sends as many answers as there is room for.
+    /// Sends as many of the answers that wait as there is room for.
     fn answer(&mut self) -> Result<bool, RingError> {
         let mut progress = false;
-        while let Some(Answer { transaction_id, packet, stations }) = self.answers.front_mut() {
-            let payload: [u64; 8] = transmute!(*packet);
-            let sent = match packet.operation {
-                Operation::COMPLETE_IO => Packet::completion(*transaction_id, &payload),
-                _ => Packet::in_band(*transaction_id, &payload),
+        while let Some(answer) = self.answers.front() {
+            let sent = match *answer {
+                Answer::Slot(index) => self.send_late(index)?,
+                Answer::Notice(operation) => self.send_notice(operation)?,
             };
-            if !self.channel.send(&sent)? {
+            if !sent {
                 return Ok(progress);
             }
-            self.recorded.extend(stations.take().map(|stations| *stations));
             self.answers.pop_front();
             progress = true;
         }
         self.channel.stop_waiting();
         Ok(progress)
     }
+
+    fn send_late(&mut self, index: u32) -> Result<bool, RingError> {
+        let Some(slot) = self.slots.get_mut(index) else { return Ok(true) };
+        let is_sent = send(&mut self.channel, slot, &mut self.recorded)?;
+        if is_sent {
+            self.slots.put_back(index);
+        }
+        Ok(is_sent)
+    }
+
+    fn send_notice(&mut self, operation: Operation) -> Result<bool, RingError> {
+        let packet = VstorPacket { operation, ..VstorPacket::new_zeroed() };
+        let payload: [u64; 8] = transmute!(packet);
+        self.channel.send(&Packet::in_band(0, &payload))
+    }
+}
+
+/// Sends the answer in a slot; whether there was room.
+fn send(
+    channel: &mut Channel,
+    slot: &mut Slot,
+    recorded: &mut Vec<Stations>,
+) -> Result<bool, RingError> {
+    let payload: [u64; 8] = transmute!(slot.packet);
+    let is_sent = channel.send(&Packet::completion(slot.transaction_id, &payload))?;
+    if is_sent && let Some(stations) = slot.stations.take() {
+        recorded.push(*stations);
+    }
+    Ok(is_sent)
 }

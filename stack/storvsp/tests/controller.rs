@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use storvsp::backend::memory::MemoryDisk;
-use storvsp::block::{Completed, Disk, DiskInfo, IoError, Queue, Request};
+use storvsp::block::{Completed, Disk, DiskInfo, IoError, Queue, Request, Submitted};
 use storvsp::controller::{Class, Config, LunError, NoSpace};
 use storvsp::lun::Lun;
 use vmbus::memory::GuestMemory;
@@ -25,14 +25,14 @@ fn memory_disk() -> Lun {
 
 /// A disk whose requests end when and how the test wants.
 struct Slow {
-    requests: Mutex<Sender<Request>>,
+    requests: Mutex<Sender<Box<Request>>>,
     done: Arc<Mutex<Vec<Completed>>>,
     wake: Mutex<Option<EventFd>>,
 }
 
 /// The test's end of it.
 struct Hand {
-    requests: Receiver<Request>,
+    requests: Receiver<Box<Request>>,
     disk: Arc<Slow>,
 }
 
@@ -47,7 +47,7 @@ fn slow() -> (Lun, Hand) {
 }
 
 impl Hand {
-    fn finish(&self, request: Request, result: Result<(), IoError>) {
+    fn finish(&self, request: Box<Request>, result: Result<(), IoError>) {
         self.disk.done.lock().unwrap().push(Completed { request, result, copied: false });
         self.disk.wake.lock().unwrap().as_ref().unwrap().write(1).unwrap();
     }
@@ -79,13 +79,16 @@ impl Disk for Slow {
 }
 
 struct SlowQueue {
-    requests: Sender<Request>,
+    requests: Sender<Box<Request>>,
     done: Arc<Mutex<Vec<Completed>>>,
 }
 
 impl Queue for SlowQueue {
-    fn submit(&mut self, request: Request) -> Result<(), Request> {
-        self.requests.send(request).map_err(|error| error.0)
+    fn submit(&mut self, request: Box<Request>) -> Submitted {
+        match self.requests.send(request) {
+            Ok(()) => Submitted::UnderWay,
+            Err(error) => Submitted::Refused(error.0),
+        }
     }
 
     fn kick(&mut self) {}

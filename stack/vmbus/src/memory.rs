@@ -37,6 +37,32 @@ struct Region {
     gpa: u64,
     size: u64,
     host: NonNull<u8>,
+    /// Number of its first page, and how many it has: none, if it does not begin with one.
+    first: u64,
+    pages: u64,
+}
+
+impl Region {
+    fn new(gpa: u64, size: u64, host: NonNull<u8>) -> Self {
+        const PAGE: u64 = PAGE_SIZE as u64;
+        let pages = if gpa.is_multiple_of(PAGE) { size / PAGE } else { 0 };
+        Self { gpa, size, host, first: gpa / PAGE, pages }
+    }
+
+    /// Where page `gpn` is, if all of it is in here.
+    fn page(&self, gpn: u64) -> Option<*mut libc::c_void> {
+        let index = gpn.wrapping_sub(self.first);
+        let offset = (index as usize).wrapping_mul(PAGE_SIZE);
+        (index < self.pages).then(|| self.host.as_ptr().wrapping_add(offset).cast())
+    }
+
+    /// Where `length` bytes at `gpa` are, if all of them are in here.
+    fn host(&self, gpa: u64, length: usize) -> Option<NonNull<u8>> {
+        let offset = gpa.checked_sub(self.gpa)?;
+        let end = offset.checked_add(length as u64)?;
+        // SAFETY: `offset` is at most `size`, and that many bytes are mapped from `host` on.
+        (end <= self.size).then(|| unsafe { self.host.add(offset as usize) })
+    }
 }
 
 struct Map {
@@ -61,7 +87,7 @@ impl GuestMemory {
     pub fn new(memory: &GuestMemoryMmap) -> Self {
         let region = |region: &GuestRegionMmap| {
             let host = NonNull::new(region.as_ptr())?;
-            Some(Region { gpa: region.start_addr().0, size: region.len(), host })
+            Some(Region::new(region.start_addr().0, region.len(), host))
         };
         let regions = memory.iter().filter_map(region).collect();
         let is_resident = memory.iter().all(|region| region.is_hugetlbfs() == Some(true));
@@ -85,14 +111,7 @@ impl GuestMemory {
 
     /// The host's address of `length` bytes at `gpa`, if they are RAM of one region.
     fn host(&self, gpa: u64, length: usize) -> Result<NonNull<u8>, NotRam> {
-        let found = self.0.regions.iter().find_map(|region| {
-            let offset = gpa.checked_sub(region.gpa)?;
-            let end = offset.checked_add(length as u64)?;
-            (end <= region.size).then_some((region, offset))
-        });
-        let (region, offset) = found.ok_or(NotRam { gpa })?;
-        // SAFETY: `offset` is at most `size`, and that many bytes are mapped from `host` on.
-        Ok(unsafe { region.host.add(offset as usize) })
+        self.0.regions.iter().find_map(|region| region.host(gpa, length)).ok_or(NotRam { gpa })
     }
 
     /// Whether page `gpn` is RAM.
@@ -179,6 +198,85 @@ impl Scatter {
         let total = self.length.checked_add(length).ok_or(NotRam { gpa })?;
         self.push_run(host.as_ptr(), length);
         self.length = total;
+        Ok(())
+    }
+
+    /// Adds `length` bytes from byte `offset` on of page `gpn`, which is enough for that.
+    ///
+    /// # Errors
+    ///
+    /// The page, if it is no RAM.
+    pub fn push_page(&mut self, gpn: u64, offset: usize, length: usize) -> Result<(), u64> {
+        let gpa = gpn.checked_mul(PAGE_SIZE as u64).ok_or(gpn)? + offset as u64;
+        self.push(gpa, length).map_err(|_| gpn)
+    }
+
+    /// Adds `length` bytes from byte `offset` on of pages `gpns`, little-endian numbers that are enough for that; `offset` is
+    /// in the first of them.
+    ///
+    /// # Errors
+    ///
+    /// The number of the first page that is no RAM. The buffer is empty then.
+    pub fn push_pages(
+        &mut self,
+        gpns: &[[u8; 8]],
+        offset: usize,
+        length: usize,
+    ) -> Result<(), u64> {
+        let pushed = self.try_push_pages(gpns, offset, length);
+        pushed.inspect_err(|_| self.clear())
+    }
+
+    fn try_push_pages(
+        &mut self,
+        gpns: &[[u8; 8]],
+        offset: usize,
+        length: usize,
+    ) -> Result<(), u64> {
+        let Some((first, rest)) = gpns.split_first() else { return Ok(()) };
+        let piece = length.min(PAGE_SIZE.saturating_sub(offset));
+        self.push_page(u64::from_le_bytes(*first), offset, piece)?;
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let left = length - piece;
+        let (whole, last) = rest.split_at_checked(left / PAGE_SIZE).unwrap_or((rest, &[]));
+        if !whole.is_empty() {
+            self.push_whole_pages(whole)?;
+        }
+        match (last.first(), left % PAGE_SIZE) {
+            (Some(last), piece @ 1..) => self.push_page(u64::from_le_bytes(*last), 0, piece),
+            _ => Ok(()),
+        }
+    }
+
+    // On its own, the loop has all registers.
+    #[inline(never)]
+    fn push_whole_pages(&mut self, gpns: &[[u8; 8]]) -> Result<(), u64> {
+        let Self { runs, length, memory } = self;
+        let regions = &*memory.0.regions;
+        // Nearly always all pages are in one region, and no two of them in one run.
+        let mut region = regions.first().ok_or(0u64)?;
+        let last = runs.pop().ok_or(0u64)?;
+        let (mut start, mut bytes) = (last.iov_base, last.iov_len);
+        for gpn in gpns {
+            let gpn = u64::from_le_bytes(*gpn);
+            let page = match region.page(gpn) {
+                Some(page) => page,
+                None => {
+                    region = regions.iter().find(|other| other.page(gpn).is_some()).ok_or(gpn)?;
+                    region.page(gpn).ok_or(gpn)?
+                }
+            };
+            if start.addr() + bytes == page.addr() {
+                bytes += PAGE_SIZE;
+            } else {
+                runs.push(iovec { iov_base: start, iov_len: bytes });
+                (start, bytes) = (page, PAGE_SIZE);
+            }
+        }
+        runs.push(iovec { iov_base: start, iov_len: bytes });
+        *length += gpns.len() * PAGE_SIZE;
         Ok(())
     }
 
@@ -348,7 +446,54 @@ mod tests {
         assert!(scatter.is_empty() && scatter.iovecs().is_empty());
     }
 
+    fn numbers(gpns: &[u64]) -> Vec<[u8; 8]> {
+        gpns.iter().map(|gpn| gpn.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn pages_that_are_not_ram_leave_nothing() {
+        let (_map, memory) = memory();
+        let mut scatter = Scatter::new(&memory, 4);
+        scatter.push_pages(&numbers(&[0, 1]), 0x10, 0x1000).unwrap();
+        assert_eq!((scatter.iovecs().len(), scatter.len()), (1, 0x1000));
+        for gpn in [4, u64::MAX, 1 << 52] {
+            scatter.push_pages(&numbers(&[0]), 0, 0x1000).unwrap();
+            for length in [0x2000, 0x1800] {
+                scatter.push_pages(&numbers(&[0]), 0, 0x1000).unwrap();
+                assert_eq!(scatter.push_pages(&numbers(&[1, gpn]), 0, length), Err(gpn));
+                assert!(scatter.is_empty() && scatter.iovecs().is_empty());
+            }
+            assert!(scatter.is_empty() && scatter.iovecs().is_empty());
+        }
+        scatter.push_pages(&[], 0, 0).unwrap();
+        assert!(scatter.iovecs().is_empty());
+    }
+
     proptest! {
+        #[test]
+        fn pages_are_the_runs_that_they_are_one_by_one(
+            gpns in prop::collection::vec(prop::sample::select(vec![0u64, 1, 2, 3, 0x10, 0x11]), 1..9),
+            offset in 0..PAGE_SIZE, short in 0..PAGE_SIZE,
+        ) {
+            let (_map, memory) = memory();
+            let (mut together, mut single) = (Scatter::new(&memory, 1), Scatter::new(&memory, 1));
+            let length = (gpns.len() * PAGE_SIZE - offset).saturating_sub(short).max(1);
+            let (mut at, mut left) = (offset, length);
+            for gpn in &gpns {
+                let piece = left.min(PAGE_SIZE - at);
+                if piece > 0 {
+                    single.push(gpn * PAGE_SIZE as u64 + at as u64, piece).unwrap();
+                }
+                (at, left) = (0, left - piece);
+            }
+            together.push_pages(&numbers(&gpns), offset, length).unwrap();
+            let runs = |scatter: &Scatter| {
+                scatter.iovecs().iter().map(|run| (run.iov_base.addr(), run.iov_len)).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(runs(&together), runs(&single));
+            prop_assert_eq!(together.len(), length);
+        }
+
         #[test]
         fn a_part_reads_as_the_whole_does(
             pages in prop::collection::vec(0u64..4, 1..6), offset in 0usize..9000, length in 0usize..9000,

@@ -125,16 +125,8 @@ impl<'a> Range<'a> {
     }
 
     fn push_to(&self, buffer: &mut Scatter) -> Result<(), RangeError> {
-        let mut offset = self.head.byte_offset as usize;
-        let mut left = self.head.byte_count as usize;
-        for gpn in self.gpns() {
-            let length = left.min(PAGE_SIZE - offset);
-            let gpa = gpn.checked_mul(PAGE_SIZE as u64).ok_or(RangeError::NotRam(gpn))?;
-            let start = gpa.checked_add(offset as u64).ok_or(RangeError::NotRam(gpn))?;
-            buffer.push(start, length).map_err(|_| RangeError::NotRam(gpn))?;
-            left -= length;
-            offset = 0;
-        }
-        Ok(())
+        let GpaRange { byte_count: count, byte_offset: offset } = self.head;
+        let (gpns, _) = self.gpns.as_chunks();
+        buffer.push_pages(gpns, offset as usize, count as usize).map_err(RangeError::NotRam)
     }
 }

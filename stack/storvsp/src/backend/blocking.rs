@@ -1,7 +1,7 @@
 //! Requests done by blocking system calls.
 #![expect(unsafe_code, reason = "the system calls that fill guest memory take addresses")]
 
-use super::jobs::{self, Buffer, Piece};
+use super::jobs::{self, Buffer, Piece, Whole};
 use super::mapping::{Extent, Mapping};
 use crate::block::{IoError, Operation, Request};
 use libc::iovec;
@@ -50,7 +50,17 @@ fn transfer<M: Mapping>(
     scratch: &mut Scratch,
 ) -> Result<(), IoError> {
     let Scratch { extents, pieces } = scratch;
-    let guard = jobs::cut(mapping, request, extents, pieces)?;
+    let guard = jobs::map(mapping, request, extents)?;
+    if let Some(Whole { fd, offset, .. }) = jobs::whole(mapping, request, extents) {
+        match move_runs(&request.operation, fd, request.buffer.iovecs(), offset) {
+            Ok(bytes) if bytes == request.buffer.len() => return jobs::finish(mapping, guard),
+            // By pieces, from the beginning.
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    jobs::cut(mapping, request, extents, pieces)?;
     for piece in pieces.iter_mut() {
         let fd = mapping.file(piece.file).ok_or(IoError::Unsupported)?.fd;
         loop {
@@ -78,19 +88,20 @@ fn move_runs(
     offset: u64,
 ) -> io::Result<usize> {
     let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
-    let (first, count) = (runs.as_ptr(), runs.len().min(libc::UIO_MAXIOV as usize) as libc::c_int);
-    let (fd, is_read) = (fd.as_raw_fd(), matches!(operation, Operation::Read));
+    let count = runs.len().min(libc::UIO_MAXIOV as usize);
+    let is_read = matches!(operation, Operation::Read);
+    let (number, buffer, size) = match (is_read, runs) {
+        // The kernel has less to do for one run that it need not copy the list of.
+        (true, &[run]) => (libc::SYS_pread64, run.iov_base.cast_const(), run.iov_len),
+        (false, &[run]) => (libc::SYS_pwrite64, run.iov_base.cast_const(), run.iov_len),
+        (true, _) => (libc::SYS_preadv, runs.as_ptr().cast(), count),
+        (false, _) => (libc::SYS_pwritev, runs.as_ptr().cast(), count),
+    };
+    // Not by `libc::pread` and its like: they are points of cancellation, which is 40 instructions more for each command. The
+    // upper half of an offset is nothing where a word has 64 bits.
     // SAFETY: the runs are guest memory that the request keeps mapped, or a `Bounce` borrowed mutably by its piece;
     // the guest expects the former to change, and nothing refers to either. For a write they are only read.
-    let moved = unsafe {
-        match (is_read, runs) {
-            // The kernel has less to do for one run that it need not copy the list of.
-            (true, &[run]) => libc::pread(fd, run.iov_base, run.iov_len, offset),
-            (false, &[run]) => libc::pwrite(fd, run.iov_base, run.iov_len, offset),
-            (true, _) => libc::preadv(fd, first, count, offset),
-            (false, _) => libc::pwritev(fd, first, count, offset),
-        }
-    };
+    let moved = unsafe { libc::syscall(number, fd.as_raw_fd(), buffer, size, offset, 0usize) };
     usize::try_from(moved).map_err(|_| io::Error::last_os_error())
 }
 
@@ -119,9 +130,9 @@ fn fill_extent<M: Mapping>(
     };
     let fd = mapping.file(file).ok_or(IoError::Unsupported)?.fd;
     let mut done = 0;
-    while done < extent.length {
+    while done < extent.len {
         let mut run = chunk.iovec((done % chunk.as_bytes().len() as u64) as usize);
-        run.iov_len = run.iov_len.min((extent.length - done) as usize);
+        run.iov_len = run.iov_len.min((extent.len - done) as usize);
         match move_runs(&Operation::Write { fua: false }, fd, &[run], offset + done) {
             Ok(0) => return Err(IoError::Host(io::ErrorKind::WriteZero.into())),
             Ok(bytes) => done += bytes as u64,

@@ -46,8 +46,8 @@ impl Alignment {
 
     /// Whether a buffer can be used as it is.
     pub fn fits(&self, runs: &[iovec]) -> bool {
-        let mask = (self.memory.max(1) - 1) as usize;
-        runs.iter().all(|run| (run.iov_base.addr() | run.iov_len) & mask == 0)
+        let bits = runs.iter().fold(0, |bits, run| bits | run.iov_base.addr() | run.iov_len);
+        bits & (self.memory.max(1) - 1) as usize == 0
     }
 }
 

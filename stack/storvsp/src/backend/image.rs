@@ -4,10 +4,9 @@
 //! the files, as with a raw disk.
 
 use super::direct::{self, Alignment};
-use super::mapping::{Extent, FileRef, Mapping, Place};
+use super::mapping::{Extent, FileRef, Mapping};
 use crate::block::{Discard, DiskInfo, IoError};
 use disk::{Error, IoGuard, WriteTicket};
-use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -64,29 +63,6 @@ fn open_direct(fd: BorrowedFd<'_>, read_only: bool) -> Option<(File, Alignment)>
     Some((file, alignment))
 }
 
-thread_local! {
-    /// What the image fills before it is translated; kept for its space.
-    static EXTENTS: RefCell<Vec<disk::Extent>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Asks the image where a range is.
-fn translate<T>(
-    extents: &mut Vec<Extent>,
-    map: impl FnOnce(&mut Vec<disk::Extent>) -> disk::Result<T>,
-) -> Result<T, IoError> {
-    EXTENTS.with_borrow_mut(|found| {
-        let guard = map(found).map_err(io_error)?;
-        extents.extend(found.iter().map(|extent| {
-            let place = match extent.place {
-                disk::Place::Zero => Place::Zero,
-                disk::Place::File { file, offset } => Place::File { file, offset },
-            };
-            Extent { place, length: extent.len }
-        }));
-        Ok(guard)
-    })
-}
-
 fn io_error(error: Error) -> IoError {
     if error.is_out_of_space() {
         return IoError::NoSpace;
@@ -128,7 +104,7 @@ impl Mapping for ImageDisk {
         length: u64,
         extents: &mut Vec<Extent>,
     ) -> Result<IoGuard, IoError> {
-        translate(extents, |found| self.image.map_read(offset, length, found))
+        self.image.map_read(offset, length, extents).map_err(io_error)
     }
 
     fn map_write(
@@ -137,7 +113,7 @@ impl Mapping for ImageDisk {
         length: u64,
         extents: &mut Vec<Extent>,
     ) -> Result<WriteTicket, IoError> {
-        translate(extents, |found| self.image.map_write(offset, length, found))
+        self.image.map_write(offset, length, extents).map_err(io_error)
     }
 
     fn written(&self, ticket: WriteTicket) -> Result<(), IoError> {

@@ -5,9 +5,8 @@
 
 use super::blocking::{self, Scratch};
 use super::mapping::Mapping;
-use crate::block::{Completed, Queue, Request};
+use crate::block::{Completed, Queue, Request, Submitted};
 use rustix::fs::{FileType, fstat, fstatfs, major};
-use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -51,34 +50,27 @@ fn store_of_file(file: BorrowedFd<'_>) -> Store {
 /// A queue without a thread or a ring.
 pub struct InlineQueue<M: Mapping> {
     mapping: Arc<M>,
-    depth: usize,
     scratch: Scratch,
-    done: VecDeque<Completed>,
 }
 
 impl<M: Mapping> InlineQueue<M> {
-    /// Into `mapping`, for `depth` requests at a time.
-    pub fn new(mapping: Arc<M>, depth: u32) -> Self {
-        let depth = depth.clamp(1, 4096) as usize;
-        Self { mapping, depth, scratch: Scratch::default(), done: VecDeque::with_capacity(depth) }
+    /// Into `mapping`.
+    pub fn new(mapping: Arc<M>) -> Self {
+        Self { mapping, scratch: Scratch::default() }
     }
 }
 
 impl<M: Mapping> Queue for InlineQueue<M> {
-    fn submit(&mut self, request: Request) -> Result<(), Request> {
-        if self.done.len() >= self.depth {
-            return Err(request);
-        }
+    fn submit(&mut self, request: Box<Request>) -> Submitted {
         let result = blocking::execute(&*self.mapping, &request, &mut self.scratch);
         let copied = self.scratch.has_copied();
-        self.done.push_back(Completed { request, result, copied });
-        Ok(())
+        Submitted::Done(Completed { request, result, copied })
     }
 
     fn kick(&mut self) {}
 
     fn completed(&mut self) -> Option<Completed> {
-        self.done.pop_front()
+        None
     }
 }
 

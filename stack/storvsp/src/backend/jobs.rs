@@ -1,10 +1,11 @@
 //! Requests cut into pieces of files.
 
 use super::direct::{Alignment, Bounce};
-use super::mapping::{Extent, Mapping, Place};
+use super::mapping::{Extent, FileRef, Mapping, Place};
 use crate::block::{IoError, Operation, Request};
 use libc::iovec;
 use std::io;
+use std::os::fd::BorrowedFd;
 use vmbus::memory::Scatter;
 
 /// The memory of a piece.
@@ -36,7 +37,8 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    fn new(file: u16, offset: u64, start: usize, length: usize) -> Self {
+    /// `length` bytes of a request from `start` on, whose buffer the file takes as it is, at least this part.
+    pub(super) fn new(file: u16, offset: u64, start: usize, length: usize) -> Self {
         Self { file, offset, start, length, done: 0, memory: Memory::Whole }
     }
 
@@ -99,23 +101,53 @@ pub(super) enum Guard<M: Mapping> {
     Write(M::WriteGuard),
 }
 
-/// Cuts a read or write into pieces. Pieces of a read that are nowhere are zeroed at once.
-pub(super) fn cut<M: Mapping>(
+/// Finds where a read or write goes.
+pub(super) fn map<M: Mapping>(
     mapping: &M,
     request: &Request,
     extents: &mut Vec<Extent>,
-    pieces: &mut Vec<Piece>,
 ) -> Result<Guard<M>, IoError> {
     extents.clear();
-    pieces.clear();
     let (offset, length) = (request.offset, request.length);
-    let guard = match request.operation {
+    Ok(match request.operation {
         Operation::Read => Guard::Read(mapping.map_read(offset, length, extents)?),
         _ => Guard::Write(mapping.map_write(offset, length, extents)?),
+    })
+}
+
+/// Where all of a request goes.
+pub(super) struct Whole<'a> {
+    pub(super) file: u16,
+    pub(super) fd: BorrowedFd<'a>,
+    pub(super) offset: u64,
+}
+
+/// Where all of a read or write goes, if it is one piece of one file, and that takes the buffer as it is.
+pub(super) fn whole<'a, M: Mapping>(
+    mapping: &'a M,
+    request: &Request,
+    extents: &[Extent],
+) -> Option<Whole<'a>> {
+    let &[Extent { place: Place::File { file, offset }, len: length }] = extents else {
+        return None;
     };
+    let FileRef { fd, alignment } = mapping.file(file)?;
+    let buffer = &request.buffer;
+    let fits = alignment.is_none_or(|alignment| alignment.fits(buffer.iovecs()));
+    (fits && length == buffer.len() as u64).then_some(Whole { file, fd, offset })
+}
+
+/// Cuts a read or write that has been mapped into pieces. Pieces of a read that are nowhere are zeroed at once.
+pub(super) fn cut<M: Mapping>(
+    mapping: &M,
+    request: &Request,
+    extents: &[Extent],
+    pieces: &mut Vec<Piece>,
+) -> Result<(), IoError> {
+    pieces.clear();
     let mut start = 0;
     for extent in extents.iter() {
-        let length = (extent.length as usize).min(request.buffer.len().saturating_sub(start));
+        let length = (extent.len as usize).min(request.buffer.len().saturating_sub(start));
         match extent.place {
             Place::Zero => {
                 request.buffer.zero_at(start, length);
@@ -129,7 +161,7 @@ pub(super) fn cut<M: Mapping>(
         }
         start += length;
     }
-    Ok(guard)
+    Ok(())
 }
 
 /// Tells the mapping that all pieces are done.

@@ -2,30 +2,8 @@
 
 use super::direct::Alignment;
 use crate::block::{DiskInfo, IoError};
+pub use disk::{Extent, Place};
 use std::os::fd::BorrowedFd;
-
-/// Where a piece of a disk is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
-    /// Nowhere: it reads as zeros.
-    Zero,
-    /// In a file.
-    File {
-        /// Which, see [`Mapping::file`].
-        file: u16,
-        /// Bytes from its start.
-        offset: u64,
-    },
-}
-
-/// A piece of a disk.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Extent {
-    /// Where it is.
-    pub place: Place,
-    /// Bytes.
-    pub length: u64,
-}
 
 /// A file to move data from and to.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,8 @@
 //! A disk in memory: for tests, and for whoever wants to measure everything but a store.
 
-use crate::block::{Completed, Discard, Disk, DiskInfo, IoError, Operation, Queue, Request};
+use crate::block::{
+    Completed, Discard, Disk, DiskInfo, IoError, Operation, Queue, Request, Submitted,
+};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,17 +55,17 @@ impl Disk for MemoryDisk {
     }
 }
 
-/// Everything is done at once.
+/// Everything is done at once, but told later, as of a store that has to be waited for.
 struct MemoryQueue {
     disk: MemoryDisk,
     done: VecDeque<Completed>,
 }
 
 impl Queue for MemoryQueue {
-    fn submit(&mut self, request: Request) -> Result<(), Request> {
+    fn submit(&mut self, request: Box<Request>) -> Submitted {
         let result = self.execute(&request);
         self.done.push_back(Completed { request, result, copied: false });
-        Ok(())
+        Submitted::UnderWay
     }
 
     fn kick(&mut self) {}

@@ -65,7 +65,7 @@ impl RawDisk {
         if end > self.size {
             return Err(IoError::OutOfRange);
         }
-        extents.push(Extent { place: Place::File { file: 0, offset }, length });
+        extents.push(Extent { place: Place::File { file: 0, offset }, len: length });
         Ok(())
     }
 

@@ -47,10 +47,8 @@ impl Registered {
     pub(super) fn find(&self, runs: &[iovec]) -> Option<u16> {
         let first = runs.first().filter(|_| runs.len() == 1 || self.is_vectored)?;
         let holds = |&(start, size): &(usize, usize), run: &iovec| {
-            let offset = run.iov_base.addr().checked_sub(start);
-            offset
-                .and_then(|offset| size.checked_sub(offset))
-                .is_some_and(|rest| run.iov_len <= rest)
+            let offset = run.iov_base.addr().wrapping_sub(start);
+            offset <= size && run.iov_len <= size - offset
         };
         let number = self.buffers.iter().position(|buffer| holds(buffer, first))?;
         let buffer = self.buffers.get(number)?;

@@ -2,7 +2,7 @@
 
 use super::blocking::{self, Scratch};
 use super::mapping::Mapping;
-use crate::block::{Completed, Queue, Request};
+use crate::block::{Completed, Queue, Request, Submitted};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ const THREADS: usize = 4;
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Request>,
+    waiting: VecDeque<Box<Request>>,
     done: VecDeque<Completed>,
     is_closed: bool,
 }
@@ -32,7 +32,7 @@ impl<M> Shared<M> {
     }
 
     /// The next request, waiting for it; `None` when there will be no more.
-    fn next(&self) -> Option<Request> {
+    fn next(&self) -> Option<Box<Request>> {
         let idle = |state: &mut State| state.waiting.is_empty() && !state.is_closed;
         let mut state =
             self.work.wait_while(self.state(), idle).unwrap_or_else(PoisonError::into_inner);
@@ -78,9 +78,9 @@ fn serve<M: Mapping>(shared: &Shared<M>) {
 }
 
 impl<M: Mapping> Queue for ThreadQueue<M> {
-    fn submit(&mut self, request: Request) -> Result<(), Request> {
+    fn submit(&mut self, request: Box<Request>) -> Submitted {
         self.shared.state().waiting.push_back(request);
-        Ok(())
+        Submitted::UnderWay
     }
 
     fn kick(&mut self) {

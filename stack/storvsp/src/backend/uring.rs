@@ -4,32 +4,41 @@
 //! buffers that O_DIRECT does not take. What io_uring cannot do, or what has more to it than data, goes to a thread.
 #![expect(unsafe_code, reason = "a submission names memory by address")]
 
-use super::jobs::{self, Buffer, Guard, Piece};
+use super::jobs::{self, Buffer, Guard, Piece, Whole};
 use super::mapping::{Extent, Mapping};
 use super::registered::Registered;
 use super::threads::ThreadQueue;
-use crate::block::{Completed, IoError, Operation, Queue, Request};
+use crate::block::{Completed, IoError, Operation, Queue, Request, Submitted};
 use io_uring::squeue::Entry;
 use io_uring::{IoUring, opcode, types};
+use libc::iovec;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 use vmbus::memory::GuestMemory;
 use vmm_sys_util::eventfd::EventFd;
 
+/// `IORING_ENTER_GETEVENTS` of Linux' `io_uring.h`.
+const GET_EVENTS: u32 = 1;
+
 /// Piece number of a flush.
 const FLUSH: u32 = u32::MAX;
+/// Piece number of a request that is not cut, as nearly all are not.
+const WHOLE: u32 = u32::MAX - 1;
 
 /// A request under way.
 struct Job<M: Mapping> {
-    request: Request,
+    request: Box<Request>,
     guard: Option<Guard<M>>,
     /// Submissions that have not come back.
     outstanding: u32,
     /// The first thing that went wrong.
     error: Option<IoError>,
     is_flushing: bool,
+    /// If it is not cut, its file and where it is in there.
+    place: (u16, u64),
 }
 
 /// A place for a job. Its pieces stay where they are while the kernel knows of them.
@@ -70,10 +79,7 @@ impl<M: Mapping> UringQueue<M> {
         wake: &EventFd,
     ) -> io::Result<Self> {
         let depth = depth.clamp(1, 4096);
-        let build = |builder: &mut io_uring::Builder| builder.setup_clamp().build(depth);
-        // Completions are taken when this thread enters the kernel anyway; Linux before 5.19 interrupts it.
-        let ring = build(IoUring::builder().setup_coop_taskrun())
-            .or_else(|_| build(&mut IoUring::builder()))?;
+        let ring = ring(depth)?;
         ring.submitter().register_eventfd(wake.as_raw_fd())?;
         let slot = |_| Slot { job: None, pieces: Vec::with_capacity(1) };
         Ok(Self {
@@ -92,30 +98,62 @@ impl<M: Mapping> UringQueue<M> {
     }
 
     /// Starts a read or write.
-    fn begin_transfer(&mut self, request: Request) -> Result<(), Request> {
-        let Some(index) = self.free.pop() else { return Err(request) };
-        let Some(slot) = self.slots.get_mut(index as usize) else { return Err(request) };
-        let cut = jobs::cut(&*self.mapping, &request, &mut self.extents, &mut slot.pieces);
-        let (guard, error) = match cut {
-            Ok(guard) => (Some(guard), None),
-            Err(error) => (None, Some(error)),
+    fn begin_transfer(&mut self, request: Box<Request>) -> Submitted {
+        let Some(index) = self.free.pop() else { return Submitted::Refused(request) };
+        let Some(slot) = self.slots.get_mut(index as usize) else {
+            return Submitted::Refused(request);
         };
-        let count = if error.is_some() { 0 } else { slot.pieces.len() as u32 };
-        slot.job = Some(Job { request, guard, outstanding: count, error, is_flushing: false });
+        let mapping = &*self.mapping;
+        let guard = match jobs::map(mapping, &request, &mut self.extents) {
+            Ok(guard) => guard,
+            Err(error) => {
+                self.free.push(index);
+                return Submitted::Done(Completed { request, result: Err(error), copied: false });
+            }
+        };
+        let whole = jobs::whole(mapping, &request, &self.extents);
+        let place = whole.as_ref().map_or((0, 0), |whole| (whole.file, whole.offset));
+        let entry = whole.map(|Whole { fd, offset, .. }| {
+            let runs = request.buffer.iovecs();
+            transfer_entry(fd, &request.operation, runs, offset, self.registered.as_ref())
+        });
+        let (guard, error) = (Some(guard), None);
+        slot.job = Some(Job { request, guard, outstanding: 1, error, is_flushing: false, place });
+        match entry {
+            Some(entry) => self.push(&entry.user_data(user_data(index, WHOLE))),
+            None => self.begin_pieces(index),
+        }
+        Submitted::UnderWay
+    }
+
+    /// Starts what has just been mapped piece by piece.
+    fn begin_pieces(&mut self, index: u32) {
+        let Some(slot) = self.slots.get_mut(index as usize) else { return };
+        let Some(job) = &mut slot.job else { return };
+        let cut = jobs::cut(&*self.mapping, &job.request, &self.extents, &mut slot.pieces);
+        let count = if cut.is_ok() { slot.pieces.len() as u32 } else { 0 };
+        (job.outstanding, job.error) = (count, cut.err());
         (0..count).for_each(|piece| self.submit_piece(index, piece));
         if count == 0 {
             self.settle(index);
         }
-        Ok(())
     }
 
-    fn begin_flush(&mut self, request: Request) -> Result<(), Request> {
-        let Some(index) = self.free.pop() else { return Err(request) };
-        let Some(slot) = self.slots.get_mut(index as usize) else { return Err(request) };
-        slot.job =
-            Some(Job { request, guard: None, outstanding: 1, error: None, is_flushing: true });
+    fn begin_flush(&mut self, request: Box<Request>) -> Submitted {
+        let Some(index) = self.free.pop() else { return Submitted::Refused(request) };
+        let Some(slot) = self.slots.get_mut(index as usize) else {
+            return Submitted::Refused(request);
+        };
+        slot.job = Some(Job {
+            request,
+            guard: None,
+            outstanding: 1,
+            error: None,
+            is_flushing: true,
+            place: (0, 0),
+        });
         self.submit_flush(index);
-        Ok(())
+        Submitted::UnderWay
     }
 
     fn submit_piece(&mut self, index: u32, number: u32) {
@@ -126,7 +164,12 @@ impl<M: Mapping> UringQueue<M> {
         let Some(file) = self.mapping.file(piece.file) else {
             return self.came_back(index, number, -libc::EBADF);
         };
-        let entry = transfer_entry(file.fd, &job.request, piece, self.registered.as_ref());
+        let (offset, operation) = (piece.offset, &job.request.operation);
+        let registered = self.registered.as_ref();
+        let entry = match piece.buffer(&job.request) {
+            Buffer::Runs(runs) => transfer_entry(file.fd, operation, runs, offset, registered),
+            Buffer::Run(copy) => transfer_entry(file.fd, operation, &[copy], offset, None),
+        };
         self.push(&entry.user_data(user_data(index, number)));
     }
 
@@ -153,10 +196,14 @@ impl<M: Mapping> UringQueue<M> {
         }
     }
 
-    /// Tells the kernel, and waits for `wanted` completions; whether it took everything.
-    fn enter(&self, wanted: usize) -> bool {
+    /// Tells the kernel, takes what it has put off, and waits for `wanted` completions; whether it took everything.
+    fn enter(&mut self, wanted: u32) -> bool {
         loop {
-            match self.ring.submitter().submit_and_wait(wanted) {
+            let count = self.ring.submission().len() as u32;
+            let submitter = self.ring.submitter();
+            // SAFETY: what is submitted was vouched for in `push`; there is no argument.
+            let entered = unsafe { submitter.enter::<()>(count, wanted, GET_EVENTS, None) };
+            match entered {
                 Ok(_) => return true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Too many completions wait: they are taken before the next try.
@@ -179,10 +226,39 @@ impl<M: Mapping> UringQueue<M> {
         }
     }
 
+    /// The same, and starts what has to go on, until nothing has that would ring no bell.
+    fn take_everything(&mut self) {
+        self.take_completions();
+        loop {
+            // What goes on may be done at once.
+            while self.is_dirty {
+                self.start();
+                self.take_completions();
+            }
+            if !self.done.is_empty() || !self.has_to_finish() {
+                return;
+            }
+            // This came while the bell was off. It is finished with the bell on: whatever comes from now on rings it.
+            self.is_dirty = !self.enter(0);
+            self.take_completions();
+            if !self.is_dirty {
+                return;
+            }
+        }
+    }
+
     /// A submission is done, or as much of it as the kernel cared to do.
     fn came_back(&mut self, index: u32, number: u32, result: i32) {
         let Some(slot) = self.slots.get_mut(index as usize) else { return };
         let Some(job) = &mut slot.job else { return };
+        if number == WHOLE {
+            if usize::try_from(result) == Ok(job.request.buffer.len()) {
+                return self.settle(index);
+            }
+            let ((file, offset), length) = (job.place, job.request.buffer.len());
+            slot.pieces.push(Piece::new(file, offset, 0, length));
+            return self.came_back(index, 0, result);
+        }
         let is_again = matches!(-result, libc::EINTR | libc::EAGAIN);
         let finished = match (usize::try_from(result), slot.pieces.get_mut(number as usize)) {
             (Err(_), _) if is_again => Ok(false),
@@ -231,25 +307,32 @@ impl<M: Mapping> UringQueue<M> {
             return self.submit_flush(index);
         }
         self.free.push(index);
-        let request = Request { operation: Operation::Flush, ..job.request };
-        if let Err(request) = self.help(request) {
-            let result = Err(IoError::Host(io::ErrorKind::Other.into()));
-            self.done.push_back(Completed { request, result, copied: false });
+        let mut request = job.request;
+        request.operation = Operation::Flush;
+        match self.help(request) {
+            Submitted::UnderWay => {}
+            Submitted::Done(completed) => self.done.push_back(completed),
+            Submitted::Refused(request) => {
+                let result = Err(IoError::Host(io::ErrorKind::Other.into()));
+                self.done.push_back(Completed { request, result, copied: false });
+            }
         }
     }
 
     /// Hands a request to the thread.
-    fn help(&mut self, request: Request) -> Result<(), Request> {
+    fn help(&mut self, request: Box<Request>) -> Submitted {
         if self.helper.is_none() {
             let helper = ThreadQueue::with_threads(Arc::clone(&self.mapping), &self.wake, 1);
             self.helper =
                 helper.inspect_err(|error| tracing::error!(%error, "no thread for a disk")).ok();
         }
-        let Some(helper) = &mut self.helper else { return Err(request) };
-        helper.submit(request)?;
-        helper.kick();
-        self.helped += 1;
-        Ok(())
+        let Some(helper) = &mut self.helper else { return Submitted::Refused(request) };
+        let submitted = helper.submit(request);
+        if matches!(submitted, Submitted::UnderWay) {
+            helper.kick();
+            self.helped += 1;
+        }
+        submitted
     }
 
     /// Tells the kernel of everything new. Completions that come at once ring no bell.
@@ -257,11 +340,21 @@ impl<M: Mapping> UringQueue<M> {
         self.ring.completion().disable_eventfd();
         self.is_dirty = !self.enter(0);
         self.ring.completion().enable_eventfd();
+        // The kernel shows what has come, then looks whether the bell is off; we look at what has come after this.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether the kernel says that it has something to finish.
+    ///
+    /// Linux queues the work first and raises this flag after that; if all is finished in between, the flag stays up
+    /// until there is work again (`io_req_local_work_add`, `__io_run_local_work`): no reason to ask for ever.
+    fn has_to_finish(&mut self) -> bool {
+        self.ring.submission().taskrun()
     }
 }
 
 impl<M: Mapping> Queue for UringQueue<M> {
-    fn submit(&mut self, request: Request) -> Result<(), Request> {
+    fn submit(&mut self, request: Box<Request>) -> Submitted {
         match request.operation {
             Operation::Read | Operation::Write { .. } => self.begin_transfer(request),
             Operation::Flush if self.mapping.flush_file().is_some() => self.begin_flush(request),
@@ -270,19 +363,14 @@ impl<M: Mapping> Queue for UringQueue<M> {
     }
 
     fn kick(&mut self) {
-        if self.is_dirty {
+        if self.is_dirty || self.has_to_finish() {
             self.start();
         }
     }
 
     fn completed(&mut self) -> Option<Completed> {
         if self.done.is_empty() {
-            self.take_completions();
-            // What has to go on may be done at once, and then rings no bell: so look again.
-            while self.is_dirty {
-                self.start();
-                self.take_completions();
-            }
+            self.take_everything();
         }
         if let Some(completed) = self.done.pop_front() {
             return Some(completed);
@@ -303,6 +391,17 @@ impl<M: Mapping> Drop for UringQueue<M> {
     }
 }
 
+/// A ring of one thread, which completes requests when that thread asks for it, and not by interrupting it, as far as the
+/// system can do that: the first since Linux 6.1, the second since 5.19.
+fn ring(depth: u32) -> io::Result<IoUring> {
+    let build = |builder: &mut io_uring::Builder| builder.setup_clamp().build(depth);
+    let mut one_thread = IoUring::builder();
+    one_thread.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+    build(&mut one_thread)
+        .or_else(|_| build(IoUring::builder().setup_coop_taskrun().setup_taskrun_flag()))
+        .or_else(|_| build(&mut IoUring::builder()))
+}
+
 fn user_data(index: u32, piece: u32) -> u64 {
     u64::from(index) << 32 | u64::from(piece)
 }
@@ -313,23 +412,17 @@ fn register(ring: &IoUring, memory: &GuestMemory) -> Option<Registered> {
     registered.inspect_err(|error| tracing::info!(%error, "guest memory is not registered")).ok()
 }
 
-/// What the kernel is to do for a piece.
+/// What the kernel is to do for a piece, or for all of a request.
 fn transfer_entry(
     fd: BorrowedFd<'_>,
-    request: &Request,
-    piece: &mut Piece,
+    operation: &Operation,
+    runs: &[iovec],
+    offset: u64,
     registered: Option<&Registered>,
 ) -> Entry {
-    let (fd, offset) = (types::Fd(fd.as_raw_fd()), piece.offset);
-    let is_read = matches!(request.operation, Operation::Read);
-    let run;
-    let (runs, buffer) = match piece.buffer(request) {
-        Buffer::Runs(runs) => (runs, registered.and_then(|registered| registered.find(runs))),
-        Buffer::Run(copy) => {
-            run = [copy];
-            (run.as_slice(), None)
-        }
-    };
+    let fd = types::Fd(fd.as_raw_fd());
+    let is_read = matches!(operation, Operation::Read);
+    let buffer = registered.and_then(|registered| registered.find(runs));
     match (runs, buffer, is_read) {
         (&[run], None, true) => {
             opcode::Read::new(fd, run.iov_base.cast(), run.iov_len as u32).offset(offset).build()

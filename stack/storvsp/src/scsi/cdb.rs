@@ -141,6 +141,33 @@ fn length(opcode: u8) -> Option<usize> {
 ///
 /// An operation code that nobody here knows, or a field that nobody here can honour.
 pub fn decode(bytes: &[u8]) -> Result<Command, Sense> {
+    match plain_transfer(bytes) {
+        Some(command) => Ok(command),
+        None => decode_any(bytes),
+    }
+}
+
+/// READ and WRITE in their forms of 10 and 16 bytes, which nearly all commands are, if there is nothing to refuse.
+fn plain_transfer(bytes: &[u8]) -> Option<Command> {
+    let (flags, lba, blocks) = match *bytes {
+        [opcode::READ_10 | opcode::WRITE_10, flags, a, b, c, d, _, e, f, _, ..] => {
+            (flags, u32::from_be_bytes([a, b, c, d]).into(), u16::from_be_bytes([e, f]).into())
+        }
+        #[rustfmt::skip]
+        [opcode::READ_16 | opcode::WRITE_16, flags, a, b, c, d, e, f, g, h, i, j, k, l, _, _, ..] => {
+            (flags, u64::from_be_bytes([a, b, c, d, e, f, g, h]), u32::from_be_bytes([i, j, k, l]).into())
+        },
+        _ => return None,
+    };
+    let extent = Extent { lba, blocks };
+    match bytes.first()? {
+        _ if flags >> 5 != 0 => None,
+        &opcode::READ_10 | &opcode::READ_16 => Some(Command::Read(extent)),
+        _ => Some(Command::Write { extent, fua: flags >> 3 & 1 != 0 }),
+    }
+}
+
+fn decode_any(bytes: &[u8]) -> Result<Command, Sense> {
     let mut cdb = Cdb([0; CDB_MAX]);
     for (to, from) in cdb.0.iter_mut().zip(bytes) {
         *to = *from;
@@ -258,4 +285,38 @@ fn checked(opcode: u8, cdb: &Cdb, command: Command) -> Result<Command, Sense> {
         _ => true,
     };
     if is_sound { Ok(command) } else { Err(Sense::INVALID_FIELD) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn plain_transfers_are_what_they_are_by_the_long_way(
+            code in prop::sample::select(vec![
+                opcode::READ_10, opcode::WRITE_10, opcode::READ_16, opcode::WRITE_16, opcode::READ_12,
+            ]),
+            rest in prop::collection::vec(any::<u8>(), 0..16),
+        ) {
+            let mut bytes = vec![code];
+            bytes.extend(rest);
+            if let Some(command) = plain_transfer(&bytes) {
+                prop_assert_eq!(decode_any(&bytes), Ok(command));
+            }
+        }
+    }
+
+    #[test]
+    fn a_plain_read_is_taken_the_short_way_and_nothing_unusual_is() {
+        let read = [opcode::READ_10, 0x08, 0, 0, 1, 2, 0, 0, 3, 0];
+        assert_eq!(plain_transfer(&read), Some(Command::Read(Extent { lba: 0x102, blocks: 3 })));
+        assert_eq!(plain_transfer(&read[..9]), None, "too short");
+        let protected = [opcode::READ_10, 0x20, 0, 0, 1, 2, 0, 0, 3, 0];
+        assert_eq!(
+            (plain_transfer(&protected), decode(&protected)),
+            (None, Err(Sense::INVALID_FIELD))
+        );
+    }
 }

@@ -45,7 +45,7 @@ pub fn execute(
         Command::ReadCapacity10 => capacity_10(info, reply),
         Command::ReadCapacity16 { room } => capacity_16(info, room, reply),
         Command::Read(extent) => io(info, Operation::Read, extent),
-        Command::Write { extent, fua } => write(info, Operation::Write { fua }, extent),
+        Command::Write { extent, fua } => io(info, Operation::Write { fua }, extent),
         Command::Verify { compare: true, .. } => Outcome::Check(Sense::INVALID_FIELD),
         Command::Verify { extent, .. } => match bytes(info, extent) {
             Ok(_) => Outcome::Done,
@@ -113,19 +113,26 @@ fn bytes(info: &DiskInfo, extent: Extent) -> Result<(u64, u64), Sense> {
     Ok((extent.lba * block, extent.blocks * block))
 }
 
-pub(super) fn io(info: &DiskInfo, operation: Operation, extent: Extent) -> Outcome {
-    match bytes(info, extent) {
-        Err(sense) => Outcome::Check(sense),
-        Ok((_, 0)) => Outcome::Done,
-        Ok((offset, length)) => Outcome::Io(Io { operation, offset, length }),
+/// What a READ comes to, or a WRITE: nothing, if it is of no blocks.
+#[inline]
+pub fn transfer(
+    info: &DiskInfo,
+    operation: Operation,
+    extent: Extent,
+) -> Result<Option<Io>, Sense> {
+    if info.read_only && operation != Operation::Read {
+        return Err(Sense::WRITE_PROTECTED);
     }
+    let (offset, length) = bytes(info, extent)?;
+    Ok((length > 0).then_some(Io { operation, offset, length }))
 }
 
-fn write(info: &DiskInfo, operation: Operation, extent: Extent) -> Outcome {
-    if info.read_only {
-        return Outcome::Check(Sense::WRITE_PROTECTED);
+pub(super) fn io(info: &DiskInfo, operation: Operation, extent: Extent) -> Outcome {
+    match transfer(info, operation, extent) {
+        Err(sense) => Outcome::Check(sense),
+        Ok(None) => Outcome::Done,
+        Ok(Some(io)) => Outcome::Io(io),
     }
-    io(info, operation, extent)
 }
 
 /// A list of ranges (SBC-3, 5.28.2).
@@ -191,5 +198,5 @@ fn write_same(
         (true, false) => Operation::WriteZeros,
         (false, _) => Operation::Fill(block.into()),
     };
-    write(info, operation, extent)
+    io(info, operation, extent)
 }

@@ -2,7 +2,7 @@
 
 use super::Worker;
 use super::execute::Verdict;
-use crate::block::{Completed, Operation};
+use crate::block::{Completed, IoError, Operation, Request};
 use crate::controller::Counters;
 use crate::scsi::{Io, Sense, status};
 use crate::trace;
@@ -14,58 +14,86 @@ use zerocopy::{FromBytes, IntoBytes};
 impl Worker {
     /// Answers a command, unless a disk is at it.
     pub(super) fn conclude(&mut self, index: u32, verdict: Verdict) {
+        let mut verdict = verdict;
+        // Of a command with several requests, a store that has nothing to wait for does all of them here.
+        while let Verdict::Ended(number, completed) = verdict {
+            if self.is_to_wait(&completed) {
+                return self.keep_waiting(number, completed.request);
+            }
+            verdict = self.go_on(number, completed);
+        }
+        let (status, length, sense) = match verdict {
+            Verdict::UnderWay | Verdict::Ended(..) => return,
+            Verdict::Done(length) => (SrbStatus::SUCCESS, length, None),
+            Verdict::Check(sense) => (SrbStatus::ERROR, 0, Some(sense)),
+            Verdict::Status(status) => (status, 0, None),
+        };
         let Some(slot) = self.slots.get_mut(index) else { return };
         let counters = &self.watched.counters;
-        match verdict {
-            Verdict::UnderWay => return,
-            Verdict::Done(_) => {}
-            Verdict::Check(_) | Verdict::Status(_) => Counters::add(&counters.failures, 1),
-        }
         Counters::add(&counters.commands, 1);
-        match verdict {
-            Verdict::UnderWay => {}
-            Verdict::Done(length) => fill(&mut slot.packet, SrbStatus::SUCCESS, length, None),
-            Verdict::Check(sense) => fill(&mut slot.packet, SrbStatus::ERROR, 0, Some(sense)),
-            Verdict::Status(status) => fill(&mut slot.packet, status, 0, None),
+        if status != SrbStatus::SUCCESS {
+            Counters::add(&counters.failures, 1);
         }
+        fill(&mut slot.packet, status, length, sense);
         self.finish(index);
     }
 
-    /// A disk has done a request: the next one of the same command, or its answer.
+    /// A disk has done a request.
+    pub(super) fn ended(&mut self, number: u8, completed: Completed) {
+        self.conclude(completed.request.tag, Verdict::Ended(number, completed));
+    }
+
+    /// The same, of a request that is not to wait for anything any more.
     pub(super) fn complete(&mut self, number: u8, completed: Completed) {
+        let index = completed.request.tag;
+        let verdict = self.go_on(number, completed);
+        self.conclude(index, verdict);
+    }
+
+    /// After a request comes the next one of the same command, or its answer.
+    fn go_on(&mut self, number: u8, completed: Completed) -> Verdict {
         let Completed { request, result, copied } = completed;
-        let Some(slot) = self.slots.get_mut(request.tag) else { return };
-        slot.return_buffer(request.buffer);
+        let index = request.tag;
+        let Some(slot) = self.slots.get_mut(index) else { return Verdict::UnderWay };
         if let Some(stations) = &mut slot.stations {
             stations.completed = trace::now();
         }
-        let moved = slot.moved;
         let counters = &self.watched.counters;
-        match (&request.operation, &result) {
-            (Operation::Read, Ok(())) => Counters::add(&counters.read, moved.into()),
-            (Operation::Write { .. }, Ok(())) => Counters::add(&counters.written, moved.into()),
-            _ => {}
-        }
         if copied {
             Counters::add(&counters.copies, 1);
         }
-        let next = slot.more.pop();
-        let verdict = match (result, next) {
-            (Err(error), _) => {
-                slot.more.clear();
-                if let Some(unsaid) = self.controller.quiet.ask() {
-                    let (operation, offset) = (&request.operation, request.offset);
-                    tracing::warn!(lun = number, ?operation, offset, %error, unsaid, "a disk fails");
-                }
-                Verdict::Check(Sense::of_error(&error, &request.operation))
-            }
-            (Ok(()), Some(io)) => self.go_on(request.tag, io),
-            (Ok(()), None) => Verdict::Done(moved),
-        };
-        self.conclude(request.tag, verdict);
+        if let Err(error) = result {
+            return self.fail(number, request, &error);
+        }
+        let moved = slot.moved;
+        match &request.operation {
+            Operation::Read => Counters::add(&counters.read, moved.into()),
+            Operation::Write { .. } => Counters::add(&counters.written, moved.into()),
+            _ => {}
+        }
+        slot.return_request(request);
+        match slot.more.pop() {
+            Some(io) => self.begin_next(index, io),
+            None => Verdict::Done(moved),
+        }
     }
 
-    fn go_on(&mut self, index: u32, io: Io) -> Verdict {
+    /// A disk could not do a request; what else the command would have done is not done.
+    #[cold]
+    fn fail(&mut self, number: u8, request: Box<Request>, error: &IoError) -> Verdict {
+        if let Some(unsaid) = self.controller.quiet.ask() {
+            let (operation, offset) = (&request.operation, request.offset);
+            tracing::warn!(lun = number, ?operation, offset, %error, unsaid, "a disk fails");
+        }
+        let sense = Sense::of_error(error, &request.operation);
+        if let Some(slot) = self.slots.get_mut(request.tag) {
+            slot.more.clear();
+            slot.return_request(request);
+        }
+        Verdict::Check(sense)
+    }
+
+    fn begin_next(&mut self, index: u32, io: Io) -> Verdict {
         let srb =
             self.slots.get_mut(index).and_then(|slot| Srb::read_from_bytes(&slot.packet.body).ok());
         match srb {

@@ -1,6 +1,6 @@
 //! The LUNs as one channel uses them: with a queue of its own into each.
 
-use crate::block::{Completed, DiskInfo, Queue, Request};
+use crate::block::{Completed, DiskInfo, Queue, Request, Submitted};
 use crate::controller::Luns;
 use crate::lun::Lun;
 use std::sync::Arc;
@@ -26,12 +26,14 @@ impl AttachedLun {
         Self { info: lun.info(), lun, queue, under_way: 0 }
     }
 
-    /// Starts a request with the next kick; gives it back if that is not possible.
-    pub(super) fn submit(&mut self, request: Request) -> Result<(), Request> {
-        match &mut self.queue {
-            Some(queue) => queue.submit(request).inspect(|()| self.under_way += 1),
-            None => Err(request),
+    /// Starts a request, with the next kick at the latest.
+    pub(super) fn submit(&mut self, request: Box<Request>) -> Submitted {
+        let Some(queue) = &mut self.queue else { return Submitted::Refused(request) };
+        let submitted = queue.submit(request);
+        if matches!(submitted, Submitted::UnderWay) {
+            self.under_way += 1;
         }
+        submitted
     }
 
     fn is_same_medium(&self, lun: &Lun) -> bool {

@@ -1,7 +1,7 @@
 //! Commands: from an SRB to an I/O or an answer.
 
 use super::Worker;
-use crate::block::{DiskInfo, Operation as IoOperation, Request};
+use crate::block::{Completed, DiskInfo, Operation as IoOperation, Submitted};
 use crate::controller::Class;
 use crate::lun::Kind;
 use crate::scsi::dvd::{self, Drive};
@@ -25,6 +25,8 @@ pub(super) enum Verdict {
     Status(SrbStatus),
     /// A disk is at it.
     UnderWay,
+    /// The disk with this number did a request of it, at once.
+    Ended(u8, Completed),
 }
 
 impl Worker {
@@ -72,9 +74,20 @@ impl Worker {
         if let Some(sense) = attention {
             return Verdict::Check(sense);
         }
-        match (decoded, lun.lun.kind, lun.info) {
+        match (decoded, lun.lun.kind, &lun.info) {
             (Err(sense), ..) => Verdict::Check(sense),
-            (Ok(command), Kind::Disk, Some(info)) => self.disk(index, srb, &command, &info),
+            (Ok(Command::Read(extent)), Kind::Disk, Some(info)) => {
+                let io = disk::transfer(info, IoOperation::Read, extent);
+                self.transfer(index, srb, io)
+            }
+            (Ok(Command::Write { extent, fua }), Kind::Disk, Some(info)) => {
+                let io = disk::transfer(info, IoOperation::Write { fua }, extent);
+                self.transfer(index, srb, io)
+            }
+            (Ok(command), Kind::Disk, Some(info)) => {
+                let info = *info;
+                self.disk(index, srb, &command, &info)
+            }
             (Ok(command), ..) => self.drive(index, srb, &command),
         }
     }
@@ -139,6 +152,15 @@ impl Worker {
         self.settle(index, srb, outcome)
     }
 
+    /// The short way of nearly all commands.
+    fn transfer(&mut self, index: u32, srb: &Srb, io: Result<Option<Io>, Sense>) -> Verdict {
+        match io {
+            Ok(Some(io)) => self.begin(index, srb, io),
+            Ok(None) => Verdict::Done(0),
+            Err(sense) => Verdict::Check(sense),
+        }
+    }
+
     /// Copies what came with a command; whether it was enough.
     fn read_parameters(&mut self, index: u32, srb: &Srb, wanted: usize) -> bool {
         self.parameters.clear();
@@ -177,10 +199,13 @@ impl Worker {
     /// Begins an I/O of the command in a slot.
     pub(super) fn begin(&mut self, index: u32, srb: &Srb, io: Io) -> Verdict {
         let Some(slot) = self.slots.get_mut(index) else { return Verdict::UnderWay };
+        let Some(lun) = self.attached.get_mut(srb.lun) else {
+            return Verdict::Status(SrbStatus::INVALID_LUN);
+        };
         let Io { operation, offset, length } = io;
         slot.moved = 0;
-        let buffer = slot.buffer_mut();
         if matches!(operation, IoOperation::Read | IoOperation::Write { .. }) {
+            let buffer = slot.buffer_mut();
             let room = buffer.len().min(srb.data_transfer_length as usize) as u64;
             if length > room {
                 return Verdict::Status(SrbStatus::DATA_OVERRUN);
@@ -191,15 +216,14 @@ impl Worker {
         if let Some(stations) = &mut slot.stations {
             stations.submitted = trace::now();
         }
-        let request = Request { tag: index, operation, offset, length, buffer: slot.take_buffer() };
-        let Some(lun) = self.attached.get_mut(srb.lun) else {
-            slot.return_buffer(request.buffer);
-            return Verdict::Status(SrbStatus::INVALID_LUN);
-        };
+        let mut request = slot.take_request();
+        request.operation = operation;
+        (request.offset, request.length) = (offset, length);
         match lun.submit(request) {
-            Ok(()) => Verdict::UnderWay,
-            Err(request) => {
-                slot.return_buffer(request.buffer);
+            Submitted::UnderWay => Verdict::UnderWay,
+            Submitted::Done(completed) => Verdict::Ended(srb.lun, completed),
+            Submitted::Refused(request) => {
+                slot.return_request(request);
                 Verdict::Check(Sense::INTERNAL_FAILURE)
             }
         }
@@ -209,9 +233,7 @@ impl Worker {
     pub(super) fn reap(&mut self) -> bool {
         let mut progress = false;
         while let Some((number, completed)) = self.attached.completed() {
-            if let Some(completed) = self.keep_waiting(number, completed) {
-                self.complete(number, completed);
-            }
+            self.ended(number, completed);
             progress = true;
         }
         progress

@@ -1,5 +1,6 @@
 //! Packets between being received and being answered.
 
+use crate::block::{Operation, Request};
 use crate::scsi::Io;
 use crate::trace::Stations;
 use vmbus::memory::{GuestMemory, Scatter};
@@ -13,33 +14,54 @@ const RUNS: usize = 32;
 pub(super) struct Slot {
     pub(super) transaction_id: u64,
     pub(super) wants_answer: bool,
+    /// The answer, once there is one.
     pub(super) packet: VstorPacket,
-    /// Away while a disk has it.
-    buffer: Option<Scatter>,
+    /// What disks are asked by, with the memory that came with the packet. Away while a disk has it.
+    request: Option<Box<Request>>,
     /// While commands are recorded.
     pub(super) stations: Option<Box<Stations>>,
     /// Bytes of data that a read or write moves.
     pub(super) moved: u32,
     /// Further I/Os, the next one last.
     pub(super) more: Vec<Io>,
+    index: u32,
     memory: GuestMemory,
 }
 
 impl Slot {
-    /// The memory that came with the packet.
-    pub(super) fn buffer_mut(&mut self) -> &mut Scatter {
-        self.buffer.get_or_insert_with(|| Scatter::new(&self.memory, RUNS))
+    fn new(index: u32, memory: &GuestMemory) -> Self {
+        Self {
+            transaction_id: 0,
+            wants_answer: false,
+            packet: VstorPacket::new_zeroed(),
+            request: Some(request(index, memory)),
+            stations: None,
+            moved: 0,
+            more: Vec::new(),
+            index,
+            memory: memory.clone(),
+        }
     }
 
-    /// For a request.
-    pub(super) fn take_buffer(&mut self) -> Scatter {
-        self.buffer.take().unwrap_or_else(|| Scatter::new(&self.memory, 0))
+    /// The memory that came with the packet.
+    pub(super) fn buffer_mut(&mut self) -> &mut Scatter {
+        &mut self.request.get_or_insert_with(|| request(self.index, &self.memory)).buffer
+    }
+
+    /// For a disk.
+    pub(super) fn take_request(&mut self) -> Box<Request> {
+        self.request.take().unwrap_or_else(|| request(self.index, &self.memory))
     }
 
     /// After it.
-    pub(super) fn return_buffer(&mut self, buffer: Scatter) {
-        self.buffer = Some(buffer);
+    pub(super) fn return_request(&mut self, request: Box<Request>) {
+        self.request = Some(request);
     }
+}
+
+fn request(tag: u32, memory: &GuestMemory) -> Box<Request> {
+    let buffer = Scatter::new(memory, RUNS);
+    Box::new(Request { tag, operation: Operation::Flush, offset: 0, length: 0, buffer })
 }
 
 /// A fixed number of slots.
@@ -50,16 +72,7 @@ pub(super) struct Slots {
 
 impl Slots {
     pub(super) fn new(memory: &GuestMemory, count: u32) -> Self {
-        let slot = |_| Slot {
-            transaction_id: 0,
-            wants_answer: false,
-            packet: VstorPacket::new_zeroed(),
-            buffer: Some(Scatter::new(memory, RUNS)),
-            stations: None,
-            moved: 0,
-            more: Vec::new(),
-            memory: memory.clone(),
-        };
+        let slot = |index| Slot::new(index, memory);
         Self { all: (0..count).map(slot).collect(), free: (0..count).rev().collect() }
     }
 

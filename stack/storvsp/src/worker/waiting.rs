@@ -1,23 +1,25 @@
 //! Requests that wait for space in their store.
 
 use super::Worker;
-use crate::block::{Completed, IoError, Request};
+use crate::block::{Completed, IoError, Request, Submitted};
 use crate::controller::NoSpace;
 use std::sync::atomic::Ordering;
 
 impl Worker {
-    /// Keeps a request that found no space, if that is the policy. Otherwise it goes on its way.
-    pub(super) fn keep_waiting(&mut self, number: u8, completed: Completed) -> Option<Completed> {
-        let is_kept = self.controller.config.no_space == NoSpace::Wait && self.reset.is_none();
-        if !is_kept || !matches!(completed.result, Err(IoError::NoSpace)) {
-            return Some(completed);
-        }
+    /// Whether a request found no space, and it is the policy to wait for some.
+    pub(super) fn is_to_wait(&self, completed: &Completed) -> bool {
+        matches!(completed.result, Err(IoError::NoSpace))
+            && self.controller.config.no_space == NoSpace::Wait
+            && self.reset.is_none()
+    }
+
+    /// Keeps such a request.
+    pub(super) fn keep_waiting(&mut self, number: u8, request: Box<Request>) {
         if let Some(unsaid) = self.controller.quiet.ask() {
             tracing::warn!(lun = number, unsaid, "a store has no space left: a command waits");
         }
-        self.waiting.push((number, completed.request));
+        self.waiting.push((number, request));
         self.count_waiting();
-        None
     }
 
     /// Something has changed: perhaps there is space.
@@ -25,10 +27,12 @@ impl Worker {
         for (number, request) in std::mem::take(&mut self.waiting) {
             let submitted = match self.attached.get_mut(number) {
                 Some(lun) => lun.submit(request),
-                None => Err(request),
+                None => Submitted::Refused(request),
             };
-            if let Err(request) = submitted {
-                self.give_up(number, request);
+            match submitted {
+                Submitted::UnderWay => {}
+                Submitted::Done(completed) => self.ended(number, completed),
+                Submitted::Refused(request) => self.give_up(number, request),
             }
         }
         self.count_waiting();
@@ -42,7 +46,7 @@ impl Worker {
         self.count_waiting();
     }
 
-    fn give_up(&mut self, number: u8, request: Request) {
+    fn give_up(&mut self, number: u8, request: Box<Request>) {
         let result = Err(IoError::NoSpace);
         self.complete(number, Completed { request, result, copied: false });
     }

@@ -40,24 +40,35 @@ impl Data {
         while !left.is_empty() {
             let source = self.run(at, left.len());
             let (now, later) = left.split_at_mut(source.len());
-            for (to, from) in now.iter_mut().zip(source) {
-                *to = from.load(Ordering::Relaxed);
-            }
+            load(now, source);
             at = self.advance(at, source.len() as u32 * 8);
             left = later;
         }
     }
 
-    /// Copies in from byte `at` on, a multiple of 8 below the size; the index behind it.
-    pub(super) fn write(&self, at: u32, words: &[u64]) -> u32 {
+    /// Copies `parts` in, one behind the other, from byte `at` on, a multiple of 8 below the size; the index behind them.
+    pub(super) fn write<const N: usize>(&self, at: u32, parts: [&[u64]; N]) -> u32 {
+        let count = parts.iter().map(|part| part.len()).sum();
+        let mut target = self.run(at, count);
+        if target.len() < count {
+            return parts.into_iter().fold(at, |at, part| self.write_part(at, part));
+        }
+        for part in parts {
+            let (now, later) = target.split_at(part.len());
+            store(now, part);
+            target = later;
+        }
+        self.advance(at, count as u32 * 8)
+    }
+
+    /// The same, where it may not be in one page.
+    fn write_part(&self, at: u32, words: &[u64]) -> u32 {
         let mut at = at;
         let mut left = words;
         while !left.is_empty() {
             let target = self.run(at, left.len());
             let (now, later) = left.split_at(target.len());
-            for (to, from) in target.iter().zip(now) {
-                to.store(*from, Ordering::Relaxed);
-            }
+            store(target, now);
             at = self.advance(at, target.len() as u32 * 8);
             left = later;
         }
@@ -72,4 +83,29 @@ impl Data {
         let rest = page.and_then(|page| page.get(word % WORDS_PER_PAGE..)).unwrap_or(&NOWHERE);
         rest.get(..count).unwrap_or(rest)
     }
+}
+
+/// Words that are copied in one go: a compiler does not unroll loops over atomics by itself.
+const STEP: usize = 8;
+
+/// Copies out as many words as both have.
+fn load(to: &mut [u64], from: &[AtomicU64]) {
+    let (to_steps, to) = to.as_chunks_mut::<STEP>();
+    let (from_steps, from) = from.as_chunks::<STEP>();
+    let load = |to: &mut [u64], from: &[AtomicU64]| {
+        to.iter_mut().zip(from).for_each(|(to, from)| *to = from.load(Ordering::Relaxed));
+    };
+    to_steps.iter_mut().zip(from_steps).for_each(|(to, from)| load(to, from));
+    load(to, from);
+}
+
+/// Copies in as many words as both have.
+fn store(to: &[AtomicU64], from: &[u64]) {
+    let (to_steps, to) = to.as_chunks::<STEP>();
+    let (from_steps, from) = from.as_chunks::<STEP>();
+    let store = |to: &[AtomicU64], from: &[u64]| {
+        to.iter().zip(from).for_each(|(to, from)| to.store(*from, Ordering::Relaxed));
+    };
+    to_steps.iter().zip(from_steps).for_each(|(to, from)| store(to, from));
+    store(to, from);
 }

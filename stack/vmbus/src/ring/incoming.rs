@@ -11,8 +11,9 @@ use zerocopy::IntoBytes;
 
 const DESCRIPTOR_SIZE: u32 = size_of::<PacketDescriptor>() as u32;
 const DESCRIPTOR_WORDS: usize = DESCRIPTOR_SIZE as usize / 8;
+const TRAILER_WORDS: usize = TRAILER_SIZE as usize / 8;
 
-/// Consumes packets, copying each.
+/// Consumes packets, copying them.
 pub struct Incoming {
     pages: RingPages,
     /// Where the next packet is.
@@ -21,8 +22,26 @@ pub struct Incoming {
     end: u32,
     /// What the guest knows of `next`.
     published: u32,
-    /// The packet last received.
-    packet: Box<[u64]>,
+    staged: Staged,
+}
+
+/// A private copy of what lies from the next packet on, as far as it has been made: of several packets at a time.
+struct Staged {
+    words: Box<[u64]>,
+    /// Words from here on, and to there, are copies.
+    from: usize,
+    to: usize,
+}
+
+impl Staged {
+    /// A packet that begins where the copy begins, and its length in bytes, if that is sound and all of the packet is there.
+    fn packet(&self) -> Option<(PacketDescriptor, u32)> {
+        let words = self.words.get(self.from..self.to)?;
+        let (descriptor, _) = PacketDescriptor::read_from_prefix(words.as_bytes()).ok()?;
+        let length = u32::from(descriptor.length8) * 8;
+        let is_whole = (length + TRAILER_SIZE) as usize <= words.len() * 8;
+        (is_whole && length >= DESCRIPTOR_SIZE).then_some((descriptor, length))
+    }
 }
 
 impl Incoming {
@@ -36,8 +55,9 @@ impl Incoming {
         let pages = RingPages::new(memory, gpns)?;
         // Whatever is wrong with it shows with the first packet.
         let next = pages.check(pages.control.read_index()).unwrap_or(0);
-        let packet = vec![0; (packet_max / 8).max(DESCRIPTOR_WORDS)].into();
-        Ok(Self { pages, next, end: next, published: next, packet })
+        let words = (packet_max / 8).max(DESCRIPTOR_WORDS) + TRAILER_WORDS;
+        let staged = Staged { words: vec![0; words].into(), from: 0, to: 0 };
+        Ok(Self { pages, next, end: next, published: next, staged })
     }
 
     /// The next packet; `None` if there is none.
@@ -50,37 +70,41 @@ impl Incoming {
                 return Ok(None);
             }
         }
-        let (descriptor, length) = self.copy()?;
+        let (descriptor, length) = match self.staged.packet() {
+            Some(packet) => packet,
+            None => self.stage()?,
+        };
         let offset = u32::from(descriptor.data_offset8) * 8;
         if !(DESCRIPTOR_SIZE..=length).contains(&offset) {
             return Err(RingError::Offset { offset, length });
         }
         self.next = self.pages.data.advance(self.next, length + TRAILER_SIZE);
-        let bytes = self.packet.as_bytes().get(..length as usize).unwrap_or_default();
-        Ok(Some(Received::new(descriptor, bytes)))
+        let first = self.staged.from;
+        self.staged.from += (length + TRAILER_SIZE) as usize / 8;
+        let words = self.staged.words.get(first..first + length as usize / 8).unwrap_or_default();
+        Ok(Some(Received::new(descriptor, words.as_bytes())))
     }
 
-    /// Copies the packet at `next`. Its descriptor is looked at only in the copy.
-    fn copy(&mut self) -> Result<(PacketDescriptor, u32), RingError> {
+    /// Copies what lies from `next` on, as far as there is room. The descriptors are looked at only in the copy.
+    fn stage(&mut self) -> Result<(PacketDescriptor, u32), RingError> {
         let available = self.pages.data.distance(self.next, self.end);
-        let limit = self.packet.len() as u32 * 8;
-        let too_long = |length| RingError::Length { length, available, limit };
-        let (head, rest) = self.packet.split_at_mut(DESCRIPTOR_WORDS);
-        if available < DESCRIPTOR_SIZE + TRAILER_SIZE {
-            return Err(too_long(DESCRIPTOR_SIZE));
-        }
-        self.pages.data.read(self.next, head);
-        let descriptor = PacketDescriptor::read_from_bytes(head.as_bytes())
-            .map_err(|_| too_long(DESCRIPTOR_SIZE))?;
-        let length = u32::from(descriptor.length8) * 8;
-        if length < DESCRIPTOR_SIZE || length > limit || length + TRAILER_SIZE > available {
-            return Err(too_long(length));
-        }
-        let body = (length - DESCRIPTOR_SIZE) as usize / 8;
-        if let Some(body) = rest.get_mut(..body) {
-            self.pages.data.read(self.pages.data.advance(self.next, DESCRIPTOR_SIZE), body);
-        }
-        Ok((descriptor, length))
+        let staged = &mut self.staged;
+        (staged.from, staged.to) = (0, staged.words.len().min(available as usize / 8));
+        self.pages.data.read(self.next, staged.words.get_mut(..staged.to).unwrap_or_default());
+        staged.packet().ok_or_else(|| self.too_long(available))
+    }
+
+    /// Why there is no packet in the copy.
+    fn too_long(&self, available: u32) -> RingError {
+        let descriptor = PacketDescriptor::read_from_prefix(self.staged.words.as_bytes());
+        let length = match descriptor {
+            Ok((descriptor, _)) if available >= DESCRIPTOR_SIZE + TRAILER_SIZE => {
+                u32::from(descriptor.length8) * 8
+            }
+            _ => DESCRIPTOR_SIZE,
+        };
+        let limit = (self.staged.words.len() - TRAILER_WORDS) as u32 * 8;
+        RingError::Length { length, available, limit }
     }
 
     /// Gives the space of all received packets back; whether the guest waits for it and is to be signalled.

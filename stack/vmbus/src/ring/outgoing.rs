@@ -5,7 +5,7 @@ use crate::memory::GuestMemory;
 use std::sync::atomic::{Ordering, fence};
 use vmbusdef::packet::{PacketDescriptor, PacketFlags, PacketType};
 use vmbusdef::ring::TRAILER_SIZE;
-use zerocopy::IntoBytes;
+use zerocopy::transmute;
 
 const DESCRIPTOR_SIZE: u32 = size_of::<PacketDescriptor>() as u32;
 
@@ -89,12 +89,10 @@ impl Outgoing {
             return Ok(false);
         }
         let before = self.next;
-        let mut head = [0; DESCRIPTOR_SIZE as usize / 8];
-        head.as_mut_bytes().copy_from_slice(packet.descriptor().as_bytes());
-        let at = self.pages.data.write(before, &head);
-        let at = self.pages.data.write(at, packet.extension);
-        let at = self.pages.data.write(at, packet.payload);
-        self.next = self.pages.data.write(at, &[u64::from(before) << 32]);
+        let head: [u64; DESCRIPTOR_SIZE as usize / 8] = transmute!(packet.descriptor());
+        let trailer = [u64::from(before) << 32];
+        let parts = [&head, packet.extension, packet.payload, &trailer];
+        self.next = self.pages.data.write(before, parts);
         Ok(true)
     }
 
