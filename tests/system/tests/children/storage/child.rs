@@ -177,14 +177,20 @@ impl<'a> Child<'a> {
         );
         let output = self.parent.shell_within(&script, limit * 2)?;
         if output.status != 0 {
-            let log = format!(
-                "tail -n 30 /tmp/{name}.out /run/zemin/vms/{name}.log; for t in /proc/$(cat /run/zemin/vms/{name}.lock)/task/*; do \
-                 echo $(cat $t/comm $t/wchan); done; dmesg | tail -n 20"
-            );
-            let text = self.parent.shell(&log)?.text;
+            let text = self.evidence()?;
             anyhow::bail!("waiting for {pattern:?}: {} {}\n{text}", output.status, output.text);
         }
         Ok(())
+    }
+
+    /// What it and its worker said last, where the worker's threads are, and the parent's kernel's last words.
+    pub fn evidence(&mut self) -> Result<String> {
+        let name = &self.name;
+        let log = format!(
+            "tail -n 30 /tmp/{name}.out /run/zemin/vms/{name}.log; for t in /proc/$(cat /run/zemin/vms/{name}.lock)/task/*; do \
+             echo $(cat $t/comm $t/wchan); done; dmesg | tail -n 20"
+        );
+        Ok(self.parent.shell(&log)?.text)
     }
 
     fn type_in(&mut self, line: &str) -> Result<()> {

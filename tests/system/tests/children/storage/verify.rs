@@ -102,7 +102,7 @@ fn verify(parent: &mut Running, depths: &[(u32, &str)]) -> Result<()> {
 fn run(child: &mut Child<'_>, depth: u32, amount: &str, jobs: &str) -> Result<()> {
     let command = format!(
         "fio --direct=1 --ioengine=libaio --iomem_align=512 --rw=randrw --rwmixread=30 --verify=crc32c --verify_fatal=1 --verify_backlog=256 \
-         --randrepeat=0 --verify_state_save=0 --group_reporting --output-format=terse --iodepth={depth} --size=64m --io_size={amount} {jobs}"
+         --randrepeat=0 --end_fsync=1 --verify_state_save=0 --group_reporting --output-format=terse --iodepth={depth} --size=64m --io_size={amount} {jobs}"
     );
     let (status, text) = child.run(&command, LIMIT)?;
     ensure!(status == 0 && !text.contains("verify:"), "depth {depth}: {status}\n{text}");
