@@ -10,6 +10,8 @@ use system_tests::number;
 const BOOT: Duration = Duration::from_secs(600);
 /// One command, unless its test says otherwise.
 pub const COMMAND: Duration = Duration::from_secs(300);
+/// An image's check.
+const RECOVERY: Duration = Duration::from_secs(1200);
 
 /// What the shell is told first. What follows runs with the tools' root, in which the guest's own is
 /// `/proc/1/root`.
@@ -255,6 +257,13 @@ impl<'a> Child<'a> {
         self.parent.shell(&script)?.success()?;
         Ok(())
     }
+}
+
+/// Whether an image is sound once it has been set right after a power cut.
+pub fn recovers(parent: &mut Running, path: &str) -> Result<()> {
+    let check = format!("zm disk check --repair {path} && zm disk check {path}");
+    parent.shell_within(&check, RECOVERY)?.success()?;
+    Ok(())
 }
 
 /// A differencing disk over Debian's, which stays as it is.

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use harness::Running;
 
-use super::child::{COMMAND, Child};
+use super::child::{COMMAND, Child, recovers};
 use super::{UNREADABLE, UNWRITABLE};
 
 /// A child with a disk of 64 MiB in a store of 24 MiB, with 8 MiB of data at its beginning; the disk's name in the child.
@@ -38,8 +38,7 @@ pub fn full(parent: &mut Running) -> Result<()> {
     child.shell(&named(TOO_MUCH))?;
     child.shell(&named(SAME))?;
     child.cut_power()?;
-    child.parent.shell("zm disk check /small/a.vhdx")?.success()?;
-    Ok(())
+    recovers(child.parent, "/small/a.vhdx")
 }
 
 pub fn wait(parent: &mut Running) -> Result<()> {
@@ -72,13 +71,14 @@ pub fn bad_sectors(parent: &mut Running) -> Result<()> {
     let read = |sector: u64| {
         format!("dd if=/dev/{name} of=/dev/null bs=512 count=1 skip={sector} iflag=direct 2>&1")
     };
-    for (bad, good, says) in [
-        (write(UNWRITABLE), write(UNWRITABLE + 8), "Write error"),
-        (read(UNREADABLE), read(UNREADABLE + 8), "Unrecovered read error"),
+    // Linux calls what a medium has lost ENODATA (`scsi_check_sense`, `BLK_STS_MEDIUM`).
+    for (bad, good, says, error) in [
+        (write(UNWRITABLE), write(UNWRITABLE + 8), "Write error", "Input/output error"),
+        (read(UNREADABLE), read(UNREADABLE + 8), "Unrecovered read error", "No data available"),
     ] {
         child.shell("dmesg -C")?;
         let (status, text) = child.run(&bad, COMMAND)?;
-        ensure!(status != 0 && text.contains("Input/output error"), "{status}: {text}");
+        ensure!(status != 0 && text.contains(error), "{status}: {text}");
         let said = child.shell("dmesg")?;
         for line in ["Sense Key : Medium Error", &format!("Add. Sense: {says}")] {
             ensure!(said.contains(line), "{line:?} is not in\n{said}");

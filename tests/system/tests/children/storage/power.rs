@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use harness::Running;
 
-use super::child::{COMMAND, Child};
+use super::child::{COMMAND, Child, recovers};
 
 /// The kinds of disks, one after the other.
 const DISKS: [(&str, &str); 4] = [
@@ -65,7 +65,7 @@ fn one(child: &mut Child<'_>, cycle: u32, file: &str, last: Option<(u32, u32)>) 
     child.wait_for(&format!("^flushed {cycle} {}$", 5 + cycle * 7 % 23), COMMAND)?;
     child.cut_power()?;
     for image in [file, "root.vhdx"] {
-        child.parent.shell(&format!("zm disk check /store/t/{image}"))?.success()?;
+        recovers(child.parent, &format!("/store/t/{image}"))?;
     }
     // Of a line that was cut off nothing is believed.
     let console = child.console()?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use harness::Running;
 
-use super::child::Child;
+use super::child::{Child, recovers};
 
 const LIMIT: Duration = Duration::from_secs(3600);
 
@@ -57,8 +57,7 @@ pub fn huge_pages(parent: &mut Running) -> Result<()> {
     ensure!(known >= 3, "rings that know the memory: {known}\n{rings}");
     child.cut_power()?;
     for (file, _) in disks {
-        let check = format!("cd /store/t; zm disk check {file}");
-        child.parent.shell_within(&check, LIMIT)?.success()?;
+        recovers(child.parent, &format!("/store/t/{file}"))?;
     }
     let free = child.parent.shell("grep HugePages_Free /proc/meminfo")?.success()?;
     ensure!(free.split_whitespace().nth(1) == Some("256"), "not all came back: {free}");
@@ -92,8 +91,7 @@ fn verify(parent: &mut Running, depths: &[(u32, &str)]) -> Result<()> {
     let files: Vec<_> = DISKS.as_flattened().iter().map(|(file, _)| *file).collect();
     child.cut_power()?;
     for file in files {
-        let check = format!("cd /store/t; zm disk check {file}");
-        child.parent.shell_within(&check, LIMIT)?.success()?;
+        recovers(child.parent, &format!("/store/t/{file}"))?;
     }
     Ok(())
 }
