@@ -6,6 +6,14 @@ pub use core::arch::x86_64::CpuidResult;
 
 /// CR0: write protection of read-only pages in supervisor mode.
 pub const CR0_WP: u64 = 1 << 16;
+/// CR0: not write-through.
+pub const CR0_NW: u64 = 1 << 29;
+/// CR0: cache disable.
+pub const CR0_CD: u64 = 1 << 30;
+/// CR0: paging.
+pub const CR0_PG: u64 = 1 << 31;
+/// CR4: page tables with 64-bit entries.
+pub const CR4_PAE: u64 = 1 << 5;
 /// CR4: SSE instructions.
 pub const CR4_OSFXSR: u64 = 1 << 9;
 /// CR4: XSAVE enabled, and visible in CPUID 1 ECX 27.

@@ -86,6 +86,8 @@ pub enum Exit {
     NmiWindow,
     /// A write of CR8 ([`Vcpu::watch_priority`]).
     PriorityWrite,
+    /// The guest may be about to change its mode, which the back end keeps account of: there is nothing to do.
+    ModeChange,
     /// CPUID.
     Cpuid,
     /// RDMSR of the register in ECX.

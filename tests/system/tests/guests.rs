@@ -15,7 +15,7 @@ const PASSED: i32 = 33;
 /// long run (0: those without).
 const GROUPS: [(&str, &str, u64); 10] = [
     ("interface", "cpuid+msr+hypercall-page+ref-time+tsc", 0),
-    ("processor", "registers+protection+fpu+debug-registers+exceptions", 0),
+    ("processor", "registers+long-mode+protection+fpu+debug-registers+exceptions", 0),
     ("interrupts", "apic+apic-modes+cr8+ipi+stimer", 0),
     ("memory", "tlb+memory+real-mode", 0),
     ("races", "interrupt-window+idle+hlt-wakeup+storm", 0),

@@ -2,6 +2,7 @@
 
 mod enter;
 mod events;
+mod long_mode;
 mod lp;
 mod maps;
 mod probe;

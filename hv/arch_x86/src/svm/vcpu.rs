@@ -54,6 +54,8 @@ pub struct Vcpu {
     pub(super) nmis: Nmis,
     /// Exceptions that always exit.
     pub(super) confined: u32,
+    /// The guest has EFER.LME set, the processor does not know.
+    pub(super) is_lme_kept: bool,
 }
 
 impl Vcpu {
@@ -81,6 +83,7 @@ impl Vcpu {
             flush: true,
             nmis: Nmis::Open,
             confined: 0,
+            is_lme_kept: false,
         };
         vcpu.reset();
         vcpu
@@ -115,13 +118,14 @@ impl Vcpu {
         v.segments[7] = VmcbSegment { attributes: 0x82, ..table };
         v.segments[8] = table;
         v.segments[9] = VmcbSegment { attributes: 0x8B, ..table };
-        (v.cpl, v.efer) = (0, msr::EFER_SVME);
+        v.cpl = 0;
         (v.cr0, v.cr2, v.cr3, v.cr4) = (CR0_RESET, 0, 0, 0);
         (v.dr6, v.dr7) = (0xFFFF_0FF0, 0x400);
         (v.rflags, v.rip) = (2, 0xFFF0);
         (v.event_injection, v.interrupt_state) = (0, 0);
         v.virtual_interrupt = vintr::MASKING;
         v.intercepts_low &= !(intercept::VINTR as u32);
+        self.settle_long_mode(msr::EFER_SVME);
         self.open_nmis();
         self.regs = [0; 16];
         self.regs[Reg::Rdx as usize] = u64::from(crate::cpu::cpuid(1, 0).eax);
@@ -276,7 +280,7 @@ impl Vcpu {
             SystemReg::Cr4 => v.cr4,
             SystemReg::Dr6 => v.dr6,
             SystemReg::Dr7 => v.dr7,
-            SystemReg::Efer => v.efer & !msr::EFER_SVME,
+            SystemReg::Efer => self.efer() & !msr::EFER_SVME,
             SystemReg::Pat => v.pat,
             SystemReg::Star => v.star,
             SystemReg::Lstar => v.lstar,
@@ -291,6 +295,7 @@ impl Vcpu {
 
     /// Sets a system register. The value is checked by the processor at the next entry ([`Exit::InvalidState`]).
     pub fn set_system(&mut self, reg: SystemReg, value: u64) {
+        let mut efer = self.efer();
         let v = &mut *self.vmcb;
         match reg {
             SystemReg::Cr0 => v.cr0 = value,
@@ -299,7 +304,7 @@ impl Vcpu {
             SystemReg::Cr4 => v.cr4 = value,
             SystemReg::Dr6 => v.dr6 = value,
             SystemReg::Dr7 => v.dr7 = value,
-            SystemReg::Efer => v.efer = value | msr::EFER_SVME,
+            SystemReg::Efer => efer = value | msr::EFER_SVME,
             SystemReg::Pat => v.pat = value,
             SystemReg::Star => v.star = value,
             SystemReg::Lstar => v.lstar = value,
@@ -309,6 +314,9 @@ impl Vcpu {
             SystemReg::SysenterCs => v.sysenter_cs = value,
             SystemReg::SysenterEsp => v.sysenter_esp = value,
             SystemReg::SysenterEip => v.sysenter_eip = value,
+        }
+        if matches!(reg, SystemReg::Cr0 | SystemReg::Cr4 | SystemReg::Efer) {
+            self.settle_long_mode(efer);
         }
         if matches!(reg, SystemReg::Cr0 | SystemReg::Cr3 | SystemReg::Cr4 | SystemReg::Efer) {
             self.flush = true;
@@ -350,6 +358,14 @@ impl Vcpu {
             }
             exit::MONITOR | exit::MWAIT | exit::MWAIT_ARMED => Exit::VirtualizationInstruction,
             exit::CR8_WRITE => Exit::PriorityWrite,
+            exit::CR0_SELECTIVE_WRITE => {
+                self.on_cr0_write();
+                Exit::ModeChange
+            }
+            exit::CR4_WRITE => {
+                self.on_cr4_write();
+                Exit::ModeChange
+            }
             exit::IRET => self.on_iret(),
             code @ exit::EXCEPTION_FIRST..=exit::EXCEPTION_LAST => self.on_exception(code),
             exit::INVALID => Exit::InvalidState,

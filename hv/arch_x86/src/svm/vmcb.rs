@@ -8,6 +8,7 @@ pub mod intercept {
     pub const NMI: u64 = 1 << 1;
     pub const INIT: u64 = 1 << 3;
     pub const VINTR: u64 = 1 << 4;
+    pub const CR0_SELECTIVE_WRITE: u64 = 1 << 5;
     pub const RDPMC: u64 = 1 << 15;
     pub const CPUID: u64 = 1 << 18;
     pub const IRET: u64 = 1 << 20;
@@ -34,12 +35,14 @@ pub mod intercept {
 
 /// Exit codes (appendix C).
 pub mod exit {
+    pub const CR4_WRITE: u64 = 0x14;
     pub const CR8_WRITE: u64 = 0x18;
     pub const EXCEPTION_FIRST: u64 = 0x40;
     pub const EXCEPTION_LAST: u64 = 0x5F;
     pub const INTR: u64 = 0x60;
     pub const NMI: u64 = 0x61;
     pub const VINTR: u64 = 0x64;
+    pub const CR0_SELECTIVE_WRITE: u64 = 0x65;
     pub const RDPMC: u64 = 0x6F;
     pub const CPUID: u64 = 0x72;
     pub const IRET: u64 = 0x74;

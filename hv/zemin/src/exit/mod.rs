@@ -100,6 +100,7 @@ fn handle_rare(
             lp.ask_to_reschedule();
         }
         Exit::NmiWindow => state.reevaluate = true,
+        Exit::ModeChange => lp.count(Counter::ExitControlRegister),
         Exit::PriorityWrite => step::write_priority(lp, vp, state, context),
         Exit::Xsetbv => {
             lp.count(Counter::ExitXsetbv);

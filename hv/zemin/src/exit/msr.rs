@@ -18,7 +18,7 @@ use lapic::Effect;
 pub struct Fault;
 
 /// EFER bits that a guest may set.
-const EFER_ALLOWED: u64 = physical::EFER_SCE
+pub const EFER_ALLOWED: u64 = physical::EFER_SCE
     | physical::EFER_LME
     | physical::EFER_LMA
     | physical::EFER_NXE

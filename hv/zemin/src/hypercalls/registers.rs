@@ -1,8 +1,10 @@
 //! Registers of a VP by name (TLFS, "Virtual Processor Registers").
 
 use crate::exit::child_msr;
+use crate::exit::msr::EFER_ALLOWED;
 use crate::intercepts::{from_segment, interrupt_state, pending, segment};
 use crate::vp::{Activity, Request, State, Vp};
+use arch_x86::cpu;
 use arch_x86::vcpu::{Event, Reg, SegmentName, SystemReg, TableName};
 use core::sync::atomic::Ordering;
 use hvdef::HvStatus;
@@ -188,6 +190,20 @@ pub fn get(vp: &Vp, state: &mut State, name: N) -> Result<RegisterValue, HvStatu
     Ok(value.into())
 }
 
+/// Whether a processor could have that value in the register. A combination of registers that it could not have is found
+/// at the next entry.
+fn can_be(register: SystemReg, value: u64) -> bool {
+    match register {
+        SystemReg::Cr0 => {
+            value >> 32 == 0 && (value & cpu::CR0_NW == 0 || value & cpu::CR0_CD != 0)
+        }
+        SystemReg::Cr3 => value >> 52 == 0,
+        SystemReg::Cr4 => value >> 32 == 0,
+        SystemReg::Efer => value & !EFER_ALLOWED == 0,
+        _ => true,
+    }
+}
+
 /// Writes a register. What the processor would refuse ends the VP at its next entry, not the hypervisor.
 pub fn set(vp: &Vp, state: &mut State, name: N, value: RegisterValue) -> Result<(), HvStatus> {
     let low = value.low;
@@ -200,6 +216,9 @@ pub fn set(vp: &Vp, state: &mut State, name: N, value: RegisterValue) -> Result<
         return Ok(());
     }
     if let Some(register) = system(name) {
+        if !can_be(register, low) {
+            return Err(HvStatus::INVALID_REGISTER_VALUE);
+        }
         state.vcpu.set_system(register, low);
         return Ok(());
     }

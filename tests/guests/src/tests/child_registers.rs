@@ -137,6 +137,19 @@ fn refuses(child: &Subject<'_>) {
         let status = event(kind, vector);
         equal!(t, status, HvStatus::INVALID_REGISTER_VALUE, "{kind:?} with vector {vector:#x}");
     }
+    for (name, value) in [
+        (N::CR0, 1 << 32),
+        (N::CR0, 1 << 29),
+        (N::CR3, 1 << 52),
+        (N::CR4, 1 << 32),
+        (N::EFER, 1 << 1),
+        (N::EFER, 1 << 63),
+    ] {
+        let before = child.get(name);
+        let status = set_of(child.vp(), &[(name, value, 0)]);
+        equal!(t, status, HvStatus::INVALID_REGISTER_VALUE, "{name:?} = {value:#x}");
+        equal!(t, child.get(name), before, "{name:?} after that");
+    }
     equal!(t, event(InterruptionType::EXCEPTION, 6), HvStatus::SUCCESS, "#UD");
     child.set(N::PENDING_INTERRUPTION, 0);
 }

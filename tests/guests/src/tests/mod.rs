@@ -26,6 +26,7 @@ mod hostile_msr;
 mod hypercall_page;
 mod idle;
 mod ipi;
+mod long_mode;
 mod measure;
 mod measure_children;
 mod measure_vmbus;
@@ -81,6 +82,7 @@ const TESTS: &[Test] = &[
     test("debug-registers", Need::Nothing, 1, debug::run),
     test("memory", Need::Root, 1, memory::run),
     test("real-mode", Need::Nothing, 2, real_mode::run),
+    test("long-mode", Need::Nothing, 1, long_mode::run),
     test("interrupt-window", Need::Nothing, 1, windows::run),
     test("hlt-wakeup", Need::Nothing, 1, windows::hlt),
     test("idle", Need::HyperV, 1, idle::run),

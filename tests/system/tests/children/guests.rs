@@ -10,7 +10,12 @@ use super::machine::{Guest, Kernel, parent};
 
 /// Tests that run in one child: name, names of the tests, the kernel's other arguments, the worker's options.
 const GROUPS: [(&str, &str, &str, &str); 4] = [
-    ("processor", "tsc+registers+protection+exceptions+fpu+debug-registers+ref-time+tlb", "", ""),
+    (
+        "processor",
+        "tsc+registers+long-mode+protection+exceptions+fpu+debug-registers+ref-time+tlb",
+        "",
+        "",
+    ),
     ("interrupts", "apic+cr8+ipi+stimer+real-mode+apic-modes", "x2apic=on", ""),
     ("interrupts_in_xapic_mode", "apic+cr8+ipi+stimer+hostile-apic-mmio", "count=4000", XAPIC),
     ("races", "interrupt-window+idle+hlt-wakeup+storm", "x2apic=on", ""),
