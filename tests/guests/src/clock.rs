@@ -20,7 +20,7 @@ pub fn init() {
         cpu::wrmsr(hv::REFERENCE_TSC, page | 1);
         REFERENCE.store(page & !(PAGE - 1), Ordering::Relaxed);
     } else {
-        TSC_HZ.store((0..8).map(|_| pit_tsc_hz()).min().unwrap_or(1), Ordering::Relaxed);
+        TSC_HZ.store((0..8).map(|_| pit_tsc_hz()[1]).min().unwrap_or(1), Ordering::Relaxed);
         // What QEMU's timer does; the tests' tolerance is for others.
         APIC_HZ.store(1_000_000_000, Ordering::Relaxed);
     }
@@ -101,20 +101,30 @@ pub fn delay_us(microseconds: u64) {
     }
 }
 
-/// The time-stamp counter's frequency by the programmable interval timer, over some 5 ms. Never too low,
-/// but too high if the processor is not on the machine when the interval ends: take the least of several.
-pub fn pit_tsc_hz() -> u64 {
+/// The time-stamp counter's frequency by the programmable interval timer, over some 5 ms: at least and at most so much. The
+/// two are far apart if the processor was not on the machine when the interval began or ended.
+pub fn pit_tsc_hz() -> [u64; 2] {
     const PIT_HZ: u64 = 1_193_182;
     const COUNT: u16 = 5966;
     let [low, high] = COUNT.to_le_bytes();
     outb(0x61, inb(0x61) & !3);
     outb(0x43, 0xB0);
     outb(0x42, low);
+    let gate = inb(0x61) & !2 | 1;
+    // The open gate starts the count; in QEMU the last byte of its start does.
+    let before = rdtsc();
     outb(0x42, high);
-    outb(0x61, inb(0x61) & !2 | 1);
-    let start = rdtsc();
-    while inb(0x61) & 0x20 == 0 {}
-    let ticks = rdtsc() - start;
+    outb(0x61, gate);
+    let after = rdtsc();
+    let mut still_counts = after;
+    let end = loop {
+        let looked = rdtsc();
+        if inb(0x61) & 0x20 != 0 {
+            break rdtsc();
+        }
+        still_counts = looked;
+    };
     outb(0x61, inb(0x61) & !3);
-    (u128::from(ticks) * u128::from(PIT_HZ) / u128::from(COUNT)) as u64
+    [still_counts - after, end - before]
+        .map(|ticks| (u128::from(ticks) * u128::from(PIT_HZ) / u128::from(COUNT)) as u64)
 }
