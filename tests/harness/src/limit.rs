@@ -8,6 +8,8 @@ pub(crate) const BOOT: Duration = Duration::from_secs(300);
 pub(crate) const COMMAND: Duration = Duration::from_secs(120);
 /// An answer of the emulator's monitor; the emulator itself, not the guest, gives it.
 pub(crate) const MONITOR: Duration = Duration::from_secs(60);
+/// The end of an emulator that closed its connections.
+pub(crate) const ENDING: Duration = Duration::from_secs(10);
 
 /// `limit`, stretched by `ZEMIN_TIME_SCALE`.
 pub(crate) fn scaled(limit: Duration) -> Duration {

@@ -98,6 +98,10 @@ impl Running {
         let (stream, qmp) = match connected {
             Ok(Some(both)) => both,
             Ok(None) => return Err(ended(&mut child, &console, &logs, "it was powered on")),
+            // An emulator that ends at once (a file is missing, an option unknown) may do so in the midst of it.
+            Err(_) if ends_by_itself(&mut child) => {
+                return Err(ended(&mut child, &console, &logs, "it was powered on"));
+            }
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -323,6 +327,17 @@ fn connect(
     let Some(stream) = shell.accept(limit, &mut alive)? else { return Ok(None) };
     let Some(qmp) = monitor.accept(limit, &mut alive)? else { return Ok(None) };
     Ok(Some((stream, Qmp::new(qmp)?)))
+}
+
+/// Whether a process that closed its sockets is about to end.
+fn ends_by_itself(child: &mut Child) -> bool {
+    let deadline = Instant::now() + limit::scaled(limit::ENDING);
+    loop {
+        match child.try_wait() {
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
+            ended => return matches!(ended, Ok(Some(_))),
+        }
+    }
 }
 
 fn follow(shell: &Arc<Console>, stream: &UnixStream, logs: &Path) -> Result<()> {

@@ -79,6 +79,13 @@ fn refused_command_line_shows_the_emulators_complaint() {
 }
 
 #[test]
+fn missing_disk_shows_the_emulators_complaint() {
+    let (_out, machine) = play("finds-no-disk");
+    let error = machine.err().expect("it does not start");
+    assert!(error.to_string().contains("could not open the disk"), "{error}");
+}
+
+#[test]
 fn limit_is_kept() {
     let (_out, machine) = play("hangs");
     let mut machine = machine.expect("starts");

@@ -15,6 +15,11 @@ fn main() -> ExitCode {
     let (Some(shell), Some(qmp)) = (connect(&words, "shell"), connect(&words, "qmp")) else {
         return ExitCode::from(2);
     };
+    if scenario == "finds-no-disk" {
+        drop((shell, qmp));
+        eprintln!("fake-qemu: could not open the disk");
+        return ExitCode::from(1);
+    }
     greet(&qmp);
     println!("booting");
     match scenario {
