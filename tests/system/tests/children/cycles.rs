@@ -26,7 +26,7 @@ pub fn add(tests: &mut Tests) {
     for (always, times) in [(true, 20), (false, 1000)] {
         add(always, "created_started_and_killed_children_leave_nothing", times, started);
     }
-    for (always, times) in [(true, 3), (false, 50)] {
+    for (always, times) in [(true, 3), (false, 1000)] {
         add(always, "booted_and_killed_children_leave_nothing", times, booted);
     }
     for (always, times) in [(true, 20), (false, 300)] {
