@@ -98,10 +98,6 @@ impl Running {
         let (stream, qmp) = match connected {
             Ok(Some(both)) => both,
             Ok(None) => return Err(ended(&mut child, &console, &logs, "it was powered on")),
-            // An emulator that ends at once (a file is missing, an option unknown) may do so in the midst of it.
-            Err(_) if ends_by_itself(&mut child) => {
-                return Err(ended(&mut child, &console, &logs, "it was powered on"));
-            }
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -326,7 +322,11 @@ fn connect(
     let limit = limit::scaled(limit::MONITOR);
     let Some(stream) = shell.accept(limit, &mut alive)? else { return Ok(None) };
     let Some(qmp) = monitor.accept(limit, &mut alive)? else { return Ok(None) };
-    Ok(Some((stream, Qmp::new(qmp)?)))
+    match Qmp::new(qmp) {
+        // One that finds a file missing has connected by then.
+        Err(_) if ends_by_itself(child) => Ok(None),
+        greeted => greeted.map(|qmp| Some((stream, qmp))),
+    }
 }
 
 /// Whether a process that closed its sockets is about to end.
