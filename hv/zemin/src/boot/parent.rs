@@ -12,6 +12,7 @@ use crate::partition::{Partition, ROOT, ROOT_ID, Stage};
 use crate::sched;
 use crate::sync::SpinLock;
 use crate::vp::{Activity, Mtrrs, State, Vp};
+use arch_x86::cpu::CR4_PAE;
 use arch_x86::msr;
 use arch_x86::vcpu::{PermissionMaps, Reg, Segment, SegmentName, SystemReg, TableName, Vcpu};
 use lapic::{APIC_BASE_ADDRESS, Apic};
@@ -250,5 +251,3 @@ pub fn set_entry(partition: &Partition, start: Start) {
 
 /// Paging, write protection, numeric errors, extension type, protection.
 const CR0_LONG_MODE: u64 = 1 << 31 | 1 << 16 | 1 << 5 | 1 << 4 | 1;
-/// Physical address extension.
-const CR4_PAE: u64 = 1 << 5;

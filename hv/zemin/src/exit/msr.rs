@@ -114,7 +114,7 @@ fn keep_page(msr: &core::sync::atomic::AtomicU64, value: u64) {
 
 fn write_efer(state: &mut State, value: u64) -> Result<(), Fault> {
     let old = state.efer();
-    let paging = state.vcpu.system(SystemReg::Cr0) >> 31 != 0;
+    let paging = state.vcpu.system(SystemReg::Cr0) & cpu::CR0_PG != 0;
     let changes_mode = (value ^ old) & physical::EFER_LME != 0;
     if value & !EFER_ALLOWED != 0 || paging && changes_mode {
         return Err(Fault);

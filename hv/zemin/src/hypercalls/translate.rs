@@ -7,6 +7,7 @@ use crate::exit::paging;
 use crate::intercepts;
 use crate::partition::Partition;
 use crate::vp::State;
+use arch_x86::cpu::CR0_WP;
 use arch_x86::vcpu::SystemReg;
 use guest_map::Access;
 use hvdef::hypercall::vp::{
@@ -19,8 +20,6 @@ use x86emu::walk::{self, NotPresent, Translation};
 
 /// Memory type: write-back.
 const WRITE_BACK: u8 = 6;
-/// CR0.WP: supervisors heed read-only pages.
-const CR0_WP: u64 = 1 << 16;
 
 /// TRANSLATE_VIRTUAL_ADDRESS.
 pub fn translate(call: &Call) -> Outcome {
