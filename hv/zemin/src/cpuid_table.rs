@@ -103,17 +103,23 @@ impl CpuidTable {
     pub fn compose(&self, partition: &Partition) -> Result<(), HvStatus> {
         const { assert!(size_of::<Table>() <= PAGE as usize) };
         const { assert!(Policy::<&mut [Entry]>::ENTRIES * size_of::<Entry>() <= PAGE as usize) };
-        let (page, entries) = self.pages(partition)?;
+        let (page, entries_page) = self.pages(partition)?;
         let first = self.table.load(Ordering::Relaxed) == 0;
         // SAFETY: a page of ours, large and aligned enough; no VP reads the table while it is composed.
         let entries: &'static mut [Entry] = unsafe {
-            let start = phys::pointer(entries).cast::<Entry>();
+            let start = phys::pointer(entries_page).cast::<Entry>();
             (0..Policy::<&mut [Entry]>::ENTRIES)
                 .for_each(|index| start.add(index).write(Entry::EMPTY));
             core::slice::from_raw_parts_mut(start, Policy::<&mut [Entry]>::ENTRIES)
         };
-        let policy =
-            Policy::build(&Host, &config(partition), entries).ok_or(HvStatus::NO_RESOURCES)?;
+        let Some(policy) = Policy::build(&Host, &config(partition), entries) else {
+            if first {
+                self.entries.store(0, Ordering::Relaxed);
+                let mut pool = partition.pool.lock();
+                [page, entries_page].into_iter().for_each(|page| pool.put(page));
+            }
+            return Err(HvStatus::NO_RESOURCES);
+        };
         let table = phys::pointer(page).cast::<Table>();
         // SAFETY: as above; the results are there from the first time on.
         unsafe {

@@ -4,7 +4,7 @@
 use crate::boot;
 use crate::exit::code::CodePages;
 use crate::exit::synic::VpSynic;
-use crate::hypercalls::{Call, scheduling};
+use crate::hypercalls::{Call, scheduling, take_back_pages};
 use crate::intercepts;
 use crate::lp;
 use crate::mem::{IMAGE_OFFSET, PAGE, phys};
@@ -135,7 +135,7 @@ pub fn destroy(
         return Err(HvStatus::INVALID_VP_INDEX);
     }
     run::quiesce(call.lp, call.vp, state);
-    give_back(partition, vp);
+    give_back(call, state, partition, vp);
     Ok(())
 }
 
@@ -154,7 +154,7 @@ pub fn destroy_all(call: &Call, state: &mut State, partition: &Partition) {
             return;
         }
         run::quiesce(call.lp, call.vp, state);
-        batch.into_iter().flatten().for_each(|vp| give_back(partition, vp));
+        batch.into_iter().flatten().for_each(|vp| give_back(call, state, partition, vp));
     }
 }
 
@@ -174,8 +174,10 @@ fn take_out(partition: &Partition, vp: &'static Vp) -> bool {
 }
 
 /// Gives back the pages of a VP that nobody can find, after all LPs have been in their run loops.
-fn give_back(partition: &Partition, vp: &'static Vp) {
+fn give_back(call: &Call, state: &mut State, partition: &Partition, vp: &'static Vp) {
     sched::remove(vp);
+    let lent = [&vp.register_page, &vp.intercept_page].map(|page| page.swap(0, Ordering::Relaxed));
+    take_back_pages(call, state, partition, lent);
     let owned = vp.stop();
     intercepts::retract(vp.number);
     let [messages, events] = owned.synic.spare_pages();

@@ -21,7 +21,7 @@ const GROUPS: [(&str, &str, u64); 10] = [
     ("races", "interrupt-window+idle+hlt-wakeup+storm", 0),
     (
         "children",
-        "children+child-ends+child-registers+child-clock+child-memory+child-many+child-races",
+        "children+child-ends+child-registers+child-clock+child-memory+child-leftovers+child-many+child-races",
         0,
     ),
     ("hostile_cpuid", "hostile-cpuid", 1_000_000),

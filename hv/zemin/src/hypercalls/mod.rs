@@ -35,6 +35,7 @@ use hypercall::{CallerMode, Completion, Exception, Outcome, Registers};
 pub use ports::sever as sever_port;
 pub use stats::refresh as refresh_stats;
 pub use tlb::flush_own;
+pub use vps::take_back_pages;
 use x86emu::prefix::Opcode;
 use zemindef::counters::Counter;
 
@@ -166,7 +167,7 @@ fn dispatch(call: &Call, state: &mut State) -> Outcome {
         C::DELETE_PARTITION => partitions::delete(call, state),
         C::CREATE_VP => vps::create(call),
         C::DELETE_VP => vps::delete(call, state),
-        C::MAP_VP_STATE_PAGE => vps::map_state_page(call),
+        C::MAP_VP_STATE_PAGE => vps::map_state_page(call, state),
         C::UNMAP_VP_STATE_PAGE => vps::unmap_state_page(call, state),
         C::GET_VP_REGISTERS => vps::get_registers(call),
         C::SET_VP_REGISTERS => vps::set_registers(call),

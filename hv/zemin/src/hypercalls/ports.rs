@@ -1,23 +1,33 @@
 //! Ports and connections: CREATE_PORT to DELETE_PORT, and the ring that doorbells fill.
 
 use super::Call;
-use crate::children;
-use crate::partition::Partition;
+use crate::children::{self, InUse};
+use crate::partition::{Partition, Stage};
 use crate::ring;
-use hvdef::HvStatus;
 use hvdef::hypercall::synic::{
     ConnectPort, CreatePort, DeletePort, DisconnectPort, NotifyPortRingEmpty, PortType,
 };
+use hvdef::{HvStatus, PartitionId};
 use hypercall::Outcome;
 use portdb::Port;
+
+/// A partition that may have ports and connections. They lie in its pool until FINALIZE_PARTITION, which gives them back: it
+/// waits for calls that found the partition active, and none comes after it.
+fn active(id: PartitionId) -> Result<InUse, HvStatus> {
+    let partition = children::find(id)?;
+    if !partition.is_root && partition.stage() != Stage::Active {
+        return Err(HvStatus::INVALID_PARTITION_STATE);
+    }
+    Ok(partition)
+}
 
 /// CREATE_PORT.
 ///
 /// The parent has doorbells only, on the SINT that its driver listens to: nothing else it could receive has a reader.
 pub fn create(call: &Call) -> Outcome {
     Outcome::from(call.input::<CreatePort>().and_then(|input| {
-        let owner = children::find(input.port_partition_id)?;
-        let connector = children::find(input.connection_partition_id)?;
+        let owner = active(input.port_partition_id)?;
+        let connector = active(input.connection_partition_id)?;
         let is_doorbell = input.port_info.port_type == PortType::DOORBELL;
         let sint_fits = input.port_info.target_sint == u32::from(ring::SINT);
         if owner.is_root && !(is_doorbell && sint_fits) {
@@ -31,8 +41,8 @@ pub fn create(call: &Call) -> Outcome {
 /// CONNECT_PORT.
 pub fn connect(call: &Call) -> Outcome {
     Outcome::from(call.input::<ConnectPort>().and_then(|input| {
-        let connector = children::find(input.connection_partition_id)?;
-        let owner = children::find(input.port_partition_id)?;
+        let connector = active(input.connection_partition_id)?;
+        let owner = active(input.port_partition_id)?;
         let kind = input.connection_info.port_type;
         let port =
             *owner.port_book.ports.lock().for_connection(input.port_id, kind, connector.id)?;

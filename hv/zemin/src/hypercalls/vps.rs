@@ -51,7 +51,7 @@ fn page_slot(vp: &Vp, kind: VpStatePageType) -> Result<&AtomicU64, HvStatus> {
 }
 
 /// MAP_VP_STATE_PAGE: a page of the child's pool, lent to the parent.
-pub fn map_state_page(call: &Call) -> Outcome {
+pub fn map_state_page(call: &Call, state: &mut State) -> Outcome {
     Outcome::from(call.input::<abi::MapVpStatePage>().and_then(|input| {
         let (partition, vp) = find(input.partition_id, input.vp_index)?;
         let slot = page_slot(vp, input.page_type)?;
@@ -62,14 +62,15 @@ pub fn map_state_page(call: &Call) -> Outcome {
         phys::zero(page, PAGE);
         let lent = deposits::lend(ROOT.get(), page);
         let done = lent.and_then(|()| {
-            call.output(&abi::MapVpStatePageOutput { map_location: Gpn(page / PAGE) })
+            call.output(&abi::MapVpStatePageOutput { map_location: Gpn(page / PAGE) })?;
+            // Another call may have been as far.
+            slot.compare_exchange(0, page, Ordering::Relaxed, Ordering::Relaxed)
+                .map_err(|_| HvStatus::OBJECT_IN_USE)
         });
         if let Err(status) = done {
-            let _ = deposits::hide(ROOT.get(), page);
-            partition.pool.lock().put(page);
+            take_back_pages(call, state, &partition, [page]);
             return Err(status);
         }
-        slot.store(page, Ordering::Relaxed);
         if input.page_type == VpStatePageType::REGISTERS {
             intercepts::refresh_register_page(vp, &mut vp.stop());
         }
@@ -90,11 +91,24 @@ pub fn unmap_state_page(call: &Call, state: &mut State) -> Outcome {
         if page == 0 {
             return Err(HvStatus::NOT_FOUND);
         }
-        deposits::hide(ROOT.get(), page)?;
-        tlb::flush_all(call, state);
-        partition.pool.lock().put(page);
+        take_back_pages(call, state, &partition, [page]);
         Ok(())
     }))
+}
+
+/// Ends that the parent can use pages of a child's pool, and puts them there. Zeros are no pages.
+pub fn take_back_pages<const N: usize>(
+    call: &Call,
+    state: &mut State,
+    partition: &Partition,
+    pages: [u64; N],
+) {
+    let hidden = pages.map(|page| page != 0 && deposits::hide(ROOT.get(), page).is_ok());
+    if hidden.contains(&true) {
+        tlb::flush_all(call, state);
+        let mut pool = partition.pool.lock();
+        pages.iter().zip(hidden).filter(|(_, hidden)| *hidden).for_each(|(&page, _)| pool.put(page));
+    }
 }
 
 /// GET_VP_REGISTERS.

@@ -5,6 +5,7 @@ mod apic_modes;
 mod apic_timer;
 mod child_clock;
 mod child_ends;
+mod child_leftovers;
 mod child_many;
 mod child_memory;
 mod child_races;
@@ -91,6 +92,7 @@ const TESTS: &[Test] = &[
     test("child-ends", Need::Root, 1, child_ends::run),
     test("child-registers", Need::Root, 1, child_registers::run),
     test("child-clock", Need::Root, 1, child_clock::run),
+    test("child-leftovers", Need::Root, 1, child_leftovers::run),
     test("child-many", Need::Root, 1, child_many::run),
     test("child-memory", Need::Root, 1, child_memory::run),
     test("child-races", Need::Root, 2, child_races::run),
