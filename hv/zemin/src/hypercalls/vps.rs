@@ -107,7 +107,11 @@ pub fn take_back_pages<const N: usize>(
     if hidden.contains(&true) {
         tlb::flush_all(call, state);
         let mut pool = partition.pool.lock();
-        pages.iter().zip(hidden).filter(|(_, hidden)| *hidden).for_each(|(&page, _)| pool.put(page));
+        pages
+            .iter()
+            .zip(hidden)
+            .filter(|(_, hidden)| *hidden)
+            .for_each(|(&page, _)| pool.put(page));
     }
 }
 
