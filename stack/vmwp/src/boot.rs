@@ -1,7 +1,7 @@
 //! Putting a kernel into the guest's memory, and the first VP into the state it expects.
 //!
 //! ```text
-//!  file ── kind? ─┬─ bzImage ─▶ 64-bit boot protocol: zero page, RSI
+//!  file ── kind? ─┬─ bzImage ─▶ kept unpacked? ─▶ 64-bit boot protocol: zero page, RSI
 //!                 └─ ELF ─────▶ PVH: start info, EBX
 //! ```
 //!
@@ -10,13 +10,16 @@
 
 mod bzimage;
 mod from_disk;
+mod kernel_cache;
 mod pvh;
 mod registers;
 mod reset_vector;
 mod source;
 mod tables;
+mod unpacked;
 
 pub use from_disk::BootDisk;
+pub use kernel_cache::KernelCache;
 pub use registers::{application_processor, boot_processor};
 pub use source::BootSource;
 

@@ -30,6 +30,15 @@ pub struct Cli {
     #[arg(long, value_name = "FILE", required_unless_present_any = ["disk", "ide_disk"])]
     pub kernel: Option<PathBuf>,
 
+    /// Where unpacked kernels are kept: a VM whose bzImage was met before (compressed by zstd) need not unpack it, a third of
+    /// the time to its init. "none" keeps and takes none
+    #[arg(long, value_name = "DIRECTORY", default_value = "/var/cache/zemin/kernels", value_parser = parse_kernel_cache)]
+    pub kernel_cache: KernelCacheOption,
+
+    /// Seconds after which a kernel met for the first time is unpacked for the next start
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub unpack_after: u64,
+
     /// Initial RAM disk
     #[arg(long, value_name = "FILE", requires = "kernel")]
     pub initrd: Option<PathBuf>,
@@ -109,6 +118,10 @@ pub struct Cli {
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
 }
+
+/// Where unpacked kernels are kept, if anywhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelCacheOption(pub Option<PathBuf>);
 
 /// A disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -190,6 +203,10 @@ pub(crate) fn parse_disk(text: &str) -> Result<DiskOption, String> {
 /// A path, or nothing.
 fn parse_medium(text: &str) -> Result<PathBuf, Infallible> {
     Ok(text.into())
+}
+
+fn parse_kernel_cache(text: &str) -> Result<KernelCacheOption, Infallible> {
+    Ok(KernelCacheOption((text != "none").then(|| text.into())))
 }
 
 fn parse_console(text: &str) -> Result<ConsoleKind, String> {

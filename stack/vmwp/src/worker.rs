@@ -1,6 +1,6 @@
 //! The worker's life: one VM after another, as long as the guest only wants resets.
 
-use crate::boot::BootSource;
+use crate::boot::{BootSource, KernelCache};
 use crate::cli::{Cli, OnCrash, OnReset};
 use crate::console::Console;
 use crate::control::{Control, Outcome};
@@ -11,6 +11,7 @@ use crate::vm::{Share, Vm, VmConfig};
 use anyhow::Context;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use vid::mshv::Hypervisor;
 use vid::{Partition, PartitionConfig, VidResult};
 
@@ -43,6 +44,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<i32> {
         Some(source) => source,
         None => of_disk(cli, &storage)?,
     };
+    source = source.with_cache(kernel_cache(cli));
     let console = Console::open(&cli.console, &control)?;
     cli.control.as_deref().map(|path| remote::listen(path, &storage)).transpose()?;
     run_vms(cli, &new_partition, &mut source, &storage, &console, &control)
@@ -52,6 +54,11 @@ pub fn run(cli: &Cli) -> anyhow::Result<i32> {
 fn of_disk(cli: &Cli, storage: &Storage) -> anyhow::Result<BootSource> {
     let disk = storage.boot_disk().context("a VM without a disk needs a --kernel")?;
     Ok(BootSource::of_disk(disk, &cli.cmdline)?)
+}
+
+fn kernel_cache(cli: &Cli) -> Option<Arc<KernelCache>> {
+    let delay = Duration::from_secs(cli.unpack_after);
+    cli.kernel_cache.0.clone().map(|directory| KernelCache::new(directory, delay))
 }
 
 /// Runs VMs until one ends for good.

@@ -8,6 +8,7 @@ mod debian;
 mod guests;
 mod hostile;
 mod ioctls;
+mod kept;
 mod machine;
 mod many;
 mod storage;
@@ -27,6 +28,7 @@ pub fn tests() -> Tests {
     cycles::add(&mut tests);
     debian::add(&mut tests);
     storage::add(&mut tests);
+    kept::add(&mut tests);
     many::add(&mut tests);
     guests::add(&mut tests);
     hostile::add(&mut tests);

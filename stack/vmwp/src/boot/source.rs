@@ -2,13 +2,16 @@
 //! at anew at each start, as a machine's firmware does.
 
 use super::from_disk::{BootDisk, Taken, names_root};
-use super::{BootError, COMMAND_LINE, COMMAND_LINE_MAX, Entry, bzimage, pvh, reset_vector};
+use super::{
+    BootError, COMMAND_LINE, COMMAND_LINE_MAX, Entry, KernelCache, bzimage, pvh, reset_vector,
+};
 use crate::acpi::AcpiTables;
 use crate::memory::layout::Range;
 use crate::memory::{GuestRam, MemoryLayout};
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::Path;
+use std::sync::Arc;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 /// Kernel, initrd and command line.
@@ -20,6 +23,8 @@ pub struct BootSource {
     disk: Option<BootDisk>,
     /// They were just taken from there.
     is_fresh: bool,
+    /// Unpacked kernels, if any are kept.
+    pub(super) cache: Option<Arc<KernelCache>>,
 }
 
 /// An open file and what to call it.
@@ -82,6 +87,7 @@ impl BootSource {
             cmdline: cmdline.into(),
             disk: None,
             is_fresh: true,
+            cache: None,
         })
     }
 
@@ -90,7 +96,15 @@ impl BootSource {
         check(cmdline)?;
         let Taken { kernel, initrd, root } = disk.take()?;
         let root = root.filter(|_| !names_root(cmdline)).unwrap_or_default();
-        Ok(Self { kernel, initrd, cmdline: root + cmdline, disk: Some(disk), is_fresh: true })
+        let (cmdline, disk) = (root + cmdline, Some(disk));
+        Ok(Self { kernel, initrd, cmdline, disk, is_fresh: true, cache: None })
+    }
+
+    /// Keeps its kernels unpacked.
+    #[must_use]
+    pub fn with_cache(mut self, cache: Option<Arc<KernelCache>>) -> Self {
+        self.cache = cache;
+        self
     }
 
     /// Looks at the disk again: the guest may have another kernel by now.

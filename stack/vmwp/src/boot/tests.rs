@@ -231,3 +231,63 @@ fn a_disk_without_a_kernel_is_named() {
     assert!(error.to_string().starts_with("cannot boot from /d/a.vhdx"), "{error}");
     assert!(std::error::Error::source(&error).unwrap().to_string().contains("ext4"));
 }
+
+/// Loads a bzImage whose kernel is kept unpacked.
+fn load_kept(
+    files: &Files,
+    image: &[u8],
+    initrd: Option<&Path>,
+    cmdline: &str,
+) -> Result<Loaded, BootError> {
+    let kernel = files.add("packed", &kernel_image::testing::example(image));
+    let cache = KernelCache::new(files.0.path().join("cache"), std::time::Duration::ZERO);
+    let open = || {
+        BootSource::open(&kernel, initrd, cmdline)
+            .map(|source| source.with_cache(Some(cache.clone())))
+    };
+    let layout = MemoryLayout::new(256 * MIB).unwrap();
+    let acpi = AcpiTables::new(&AcpiConfig { cpus: 1, layout: layout.clone() });
+    loop {
+        // The first one finds none, and has one made.
+        let ram = GuestRam::new(&layout, false).unwrap();
+        let entry = open()?.load(&layout, &ram, &acpi)?;
+        if entry != (Entry::Linux64 { entry: 0x100_0200 }) {
+            return Ok(Loaded { ram, entry });
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_kept_kernel_is_moved_with_all_it_says_of_itself() {
+    let files = Files::new();
+    let initrd = files.add("initrd", &vec![7; 100 << 20]);
+    let mut places = std::collections::BTreeSet::new();
+    for _ in 0..16 {
+        let loaded = load_kept(&files, &[0x11; 5000], Some(&initrd), "quiet").unwrap();
+        let Entry::Linux64 { entry } = loaded.entry else { panic!() };
+        assert!(entry >= 16 * MIB && entry.is_multiple_of(2 * MIB), "{entry:#x}");
+        let start: u32 = loaded.get(ZERO_PAGE + 0x218);
+        assert!(entry + 2 * MIB <= start.into(), "behind it is room, before the initrd");
+        assert_eq!(loaded.get::<u8>(start.into()), 7);
+        let shift = loaded.get::<u64>(entry) - 0x1111_1111_1111_1111;
+        assert!(shift.is_multiple_of(2 * MIB) && shift <= (1 << 30) - 18 * MIB, "{shift:#x}");
+        assert_eq!(loaded.get::<u32>(entry + 8), 0x1111_1111u32.wrapping_sub(shift as u32));
+        assert_eq!(loaded.get::<u32>(entry + 12), 0x1111_1111 + shift as u32);
+        assert_eq!(loaded.get::<u32>(entry + 16), 0x1111_1111);
+        assert_eq!(loaded.get::<u32>(entry + 4996), 0x1111_1111);
+        assert_eq!(loaded.get::<u8>(ZERO_PAGE + 0x211) & 2, 2, "it is told so");
+        assert_eq!(loaded.get::<[u8; 6]>(COMMAND_LINE), *b"quiet\0");
+        places.insert((entry, shift));
+    }
+    assert!(places.len() > 1, "{places:?}");
+}
+
+#[test]
+fn a_kept_kernel_stays_where_it_is_linked_if_asked_to() {
+    let files = Files::new();
+    let loaded = load_kept(&files, &[0x11; 5000], None, "nokaslr").unwrap();
+    assert_eq!(loaded.entry, Entry::Linux64 { entry: 16 * MIB });
+    assert_eq!(loaded.get::<u64>(16 * MIB), 0x1111_1111_1111_1111);
+    assert_eq!(loaded.get::<u8>(ZERO_PAGE + 0x211) & 2, 0);
+}

@@ -13,6 +13,13 @@ check() {
     dmesg -r | grep '^<[0-3]>'
 }
 
+# Where the kernel is: its first byte's virtual address, its code's physical one.
+whereabouts() {
+    echo "release $(uname -r)"
+    grep ' _text$' /proc/kallsyms | while read -r address rest; do echo "text $address"; done
+    grep 'Kernel code' /proc/iomem | while IFS=- read -r address rest; do echo "code ${address# *}"; done
+}
+
 work() {
     load clock 1200 &
     load work 45
