@@ -175,7 +175,7 @@ impl Worker {
         let mut progress = self.receive()?;
         self.attached.kick();
         progress |= self.reap();
-        self.finish_reset();
+        progress |= self.finish_reset();
         progress |= self.answer()?;
         if self.channel.flush() {
             Counters::add(&self.watched.counters.signals, 1);
@@ -273,12 +273,12 @@ impl Worker {
         self.finish(index);
     }
 
-    /// A reset is done when every command before it is.
-    fn finish_reset(&mut self) {
-        if let Some(index) = self.reset.filter(|_| self.slots.taken() == 1) {
-            self.reset = None;
-            self.refuse(index, Status::SUCCESS);
-        }
+    /// A reset is done when every command before it is; then packets behind it are looked at. Whether one was.
+    fn finish_reset(&mut self) -> bool {
+        let Some(index) = self.reset.filter(|_| self.slots.taken() == 1) else { return false };
+        self.reset = None;
+        self.refuse(index, Status::SUCCESS);
+        true
     }
 
     /// Sends the answer in a slot, if one is wanted, or queues it until there is room.

@@ -1,4 +1,4 @@
-//! What a command must not cost: allocations, and more signals than the guest needs.
+//! What a command must not cost: allocations, more signals than the guest needs, and turns after one that had nothing to do.
 #![expect(unsafe_code, reason = "an allocator that counts is an allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -152,4 +152,24 @@ fn a_batch_is_answered_with_one_signal_and_a_busy_guest_with_none() {
     machine.rings.set_guest_field(2, 1);
     machine.batch(100);
     assert_eq!(machine.host.signals(0, 1), before + 1, "it looks by itself");
+}
+
+#[test]
+fn what_stands_behind_a_reset_that_wants_no_answer_is_served_before_turns_have_nothing_to_do() {
+    let mut machine = Machine::new(Arc::new(MemoryDisk::new(vec![1; 1 << 20], 512)));
+    let mut reset = vec![4];
+    reset.resize(64, 0);
+    // Answers fill the guest's ring, and some wait for room: 1489 fit.
+    for id in 0..1560 {
+        machine.rings.send(9, 1, id, &machine.extension, &machine.srb).unwrap();
+        while machine.turns.turn().unwrap() {}
+    }
+    machine.rings.send(6, 0, 1, &[], &reset).unwrap();
+    machine.rings.send(9, 1, 9999, &machine.extension, &machine.srb).unwrap();
+    while machine.turns.turn().unwrap() {}
+    while machine.rings.receive().is_some() {}
+    while machine.turns.turn().unwrap() {}
+    let ids =
+        std::iter::from_fn(|| machine.rings.receive().map(|(packet, _)| packet.transaction_id));
+    assert!(ids.collect::<Vec<_>>().contains(&9999));
 }
