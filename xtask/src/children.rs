@@ -20,6 +20,7 @@ use harness::Toolbox;
 use crate::cache::{Key, need_space, remove_tree};
 use crate::context::Context;
 use crate::debian::{Bootstrap, RELEASE, Variant, package_list};
+use crate::kernel;
 use crate::stack::HOST;
 use crate::step::{Step, output};
 use crate::toolbox::{self, read, unpack};
@@ -142,19 +143,36 @@ fn debian(context: &Context, toolbox: &Toolbox) -> Result<PathBuf> {
 /// The cache entry with the file system of programs that tests run in a guest, with their libraries.
 fn tools(context: &Context, toolbox: &Toolbox) -> Result<PathBuf> {
     let packages = package_list(&context.file("image/child/tools"))?;
-    let key = Key::new(1).text(RELEASE).text(&packages.join(" "));
+    let key = Key::new(2).text(RELEASE).text(&packages.join(" "));
+    let source = kernel::archive(context)?;
     context.cache.entry("child-tools", &key, |partial| {
-        need_space(partial, 1000, "fetching programs for the children's tests")?;
+        need_space(partial, 1500, "fetching programs for the children's tests")?;
         let title = "fetching programs for the children's tests";
         let step = Step::begin(context, "child-tools", title)?;
         let archive = partial.join("tools.tar");
         Bootstrap::new(Variant::Extract, &packages).run(context, &step, &archive)?;
+        add_lsvmbus(toolbox, &step, partial, &source)?;
         let image = partial.join("tools.img");
         step.run(make_file_system(toolbox, &image, TOOLS_SIZE).arg("-d").arg(&archive))?;
         fs::remove_file(&archive)?;
         step.done();
         Ok(())
     })
+}
+
+/// Adds to `tools.tar` in `directory` the script that only the kernel's source has (`tools/hv/lsvmbus`).
+fn add_lsvmbus(toolbox: &Toolbox, step: &Step, directory: &Path, source: &Path) -> Result<()> {
+    let archive = directory.join("linux-source.tar.xz");
+    fs::hard_link(source, &archive)?;
+    let script = "*/tools/hv/lsvmbus";
+    let words = ["tar", "-xf", "/work/linux-source.tar.xz", "-C", "/work"];
+    let words = [&words[..], &["--strip-components=2", "--wildcards", script]].concat();
+    step.run(&mut toolbox.enter(directory, &words))?;
+    let words = ["tar", "-rf", "/work/tools.tar", "-C", "/work/hv", "--transform=s,^,./usr/bin/,"];
+    let words = [&words[..], &["--owner=0", "--group=0", "--mode=0755", "lsvmbus"]].concat();
+    step.run(&mut toolbox.enter(directory, &words))?;
+    remove_tree(&directory.join("hv"))?;
+    Ok(fs::remove_file(archive)?)
 }
 
 /// Leaves the kernel and the initrd of the system in `archive` as `vmlinuz` and `initrd.img`.

@@ -109,6 +109,11 @@ fn source(context: &Context) -> Result<PathBuf> {
     })
 }
 
+/// The kernel's source, `linux-source.tar.xz`.
+pub fn archive(context: &Context) -> Result<PathBuf> {
+    Ok(source(context)?.join("linux-source.tar.xz"))
+}
+
 fn source_key() -> Key {
     Key::new(1).text(RELEASE)
 }

@@ -27,6 +27,13 @@ pub fn tools(parent: &mut Running) -> Result<()> {
     let child = &mut Child::boot(parent, "--dvd /media/one.iso")?;
     prints(child, "cat /sys/bus/vmbus/devices/*/class_id", &[SCSI])?;
     prints(child, "basename $(readlink /sys/bus/vmbus/devices/*/driver)", &["hv_storvsc"])?;
+    prints(child, "lsvmbus", &["VMBUS ID 1: Synthetic SCSI Controller"])?;
+    // The controller's channel, and one more for the second processor.
+    let class = format!("Class_ID = {SCSI} - Synthetic SCSI Controller");
+    let channels = ["Rel_ID=1, target_cpu=0", "target_cpu=1"];
+    prints(child, "lsvmbus -v", &[&class, channels[0], channels[1]])?;
+    let long = ["Device_ID = {", "Sysfs path: /sys/bus/vmbus/devices/"];
+    prints(child, "lsvmbus -vv", &[&class, long[0], long[1], channels[0], channels[1]])?;
     prints(child, "lsscsi", &["disk Msft Virtual Disk 1.0", "cd/dvd Msft Virtual DVD-ROM 1.0"])?;
     let disks = ["a.vhdx", "4k.vhdx", "r.img", "o.vhd"]
         .map(|file| child.add_disk(&format!("/store/t/{file}")));
@@ -101,6 +108,7 @@ pub fn ide(parent: &mut Running) -> Result<()> {
     child.shell("head -c 8m /dev/urandom > /var/tmp/data; sync; md5sum < /var/tmp/data > /var/tmp/sum; sync")?;
     child.enter()?;
     prints(child, "sg_inq /dev/sda", &["Vendor identification: Msft"])?;
+    prints(child, "lsvmbus", &["Synthetic IDE Controller", "Synthetic SCSI Controller"])?;
     child.cut_power()?;
     child.power_on().context("the second start")?;
     child.shell("md5sum < /var/tmp/data | diff - /var/tmp/sum")?;
