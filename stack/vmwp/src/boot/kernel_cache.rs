@@ -29,6 +29,8 @@ const KERNELS_MAX: usize = 8;
 const BYTES_MAX: u64 = 512 << 20;
 /// Largest bzImage that is unpacked, in bytes.
 const PACKED_MAX: u64 = 256 << 20;
+/// Memory that must be free for it: it takes some 150 MiB for a moment.
+const FREE_MIN: u64 = 512 << 20;
 /// Nice value of the thread that unpacks: behind everything else.
 const NICENESS: i32 = 19;
 /// Bytes read at a time.
@@ -129,10 +131,12 @@ impl KernelCache {
             .with_context(|| format!("cannot make {}", self.directory.display()))?;
         self.check()?;
         let lock = File::open(&self.directory)?;
-        // One kernel at a time: it takes some 150 MiB of memory.
+        // One kernel at a time, for its memory.
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Ok(None);
         }
+        let free = free_memory().context("no word of free memory")?;
+        ensure!(free >= FREE_MIN, "only {} MiB of memory are free", free >> 20);
         let size = bzimage.metadata()?.len();
         ensure!(size <= PACKED_MAX, "it has {size} bytes");
         let mut packed = vec![0; size as usize];
@@ -183,6 +187,13 @@ impl KernelCache {
             (kernels, bytes) = (kernels - 1, bytes - size);
         }
     }
+}
+
+/// Bytes of the system's memory that can be had without taking them from anybody.
+fn free_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let value = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }
 
 /// SHA-256 of a file, in hexadecimal.
