@@ -7,6 +7,7 @@ use harness::Running;
 use serde_json::Value;
 use system_tests::{Tests, number, on};
 
+use super::kept;
 use super::machine::{Guest, Kernel, parent};
 
 const LIMIT: Duration = Duration::from_secs(240);
@@ -110,9 +111,12 @@ fn guest(count: u32) -> Guest {
     Guest { kernel, cpus: 1 + count % 2, memory: 128, what: "idle" }
 }
 
-/// Starts a guest and kills its worker when it is in user space.
+/// Starts a guest and kills its worker when it is in user space. As by default, kernels are unpacked once.
 fn booted(parent: &mut Running, count: u32) -> Result<()> {
-    until_idle(parent, &guest(count).command(""))
+    for (number, kernel) in (1..).zip(Kernel::ALL) {
+        kept::keep(parent, kernel, number)?;
+    }
+    until_idle(parent, &guest(count).command(&kept::option()))
 }
 
 /// The same with a kernel of a few instructions.
