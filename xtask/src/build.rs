@@ -1,13 +1,16 @@
 //! `build`: everything that the machine is made of, into `out/`.
 
-use anyhow::{Context as _, Result};
+use std::thread::JoinHandle;
+
+use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
-use harness::Artefacts;
+use harness::{Artefacts, Toolbox};
 
 use crate::context::Context;
 use crate::hypervisor::{self, copy};
 use crate::kernel::{self, Kernel};
 use crate::qemu::Qemu;
+use crate::step::say;
 use crate::target::Freestanding;
 use crate::toolbox;
 use crate::{children, guests, rootfs, stack};
@@ -31,6 +34,7 @@ pub fn run(context: &Context, options: &Options) -> Result<Artefacts> {
         children::refresh(context)?;
     }
     let toolbox = toolbox::tools(context)?;
+    let kernel = begin_kernel(context, &toolbox);
     let qemu = Qemu::prepare(context)?;
     if !options.without_hypervisor {
         let target = Freestanding::prepare(context)?;
@@ -39,7 +43,7 @@ pub fn run(context: &Context, options: &Options) -> Result<Artefacts> {
     }
     let programs = stack::build(context, &toolbox)?;
     children::build(context, &toolbox)?;
-    let kernel = Kernel::build(context, &toolbox)?;
+    let kernel = kernel.join().map_err(|_| anyhow!("building the root kernel panicked"))??;
     let parent = context.out.join("parent");
     std::fs::create_dir_all(&parent)?;
     copy(&kernel.image(), &parent.join("vmlinuz"))?;
@@ -56,15 +60,22 @@ pub fn run(context: &Context, options: &Options) -> Result<Artefacts> {
         toolbox: toolbox.root().to_owned(),
     };
     artefacts.save().context("cannot write out/machine.json")?;
-    eprintln!("out/ is complete: root kernel {}, {}", kernel.release()?, qemu.origin);
+    say(&format!("out/ is complete: root kernel {}, {}", kernel.release()?, qemu.origin));
     Ok(artefacts)
+}
+
+/// Builds the kernel beside everything else: it takes longest, and what downloads or links leaves processors idle. If something
+/// else fails, nobody waits for it: it ends with this process.
+fn begin_kernel(context: &Context, toolbox: &Toolbox) -> JoinHandle<Result<Kernel>> {
+    let (context, toolbox) = (context.clone(), toolbox.clone());
+    std::thread::spawn(move || Kernel::build(&context, &toolbox))
 }
 
 /// One build at a time in this tree.
 fn lock(context: &Context) -> Result<std::fs::File> {
     let file = std::fs::File::create(context.out.join(".lock"))?;
     if file.try_lock().is_err() {
-        eprintln!("another build is at work in this tree: waiting for it");
+        say("another build is at work in this tree: waiting for it");
         file.lock()?;
     }
     Ok(file)

@@ -12,6 +12,8 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
+use crate::step::say;
+
 /// The inputs of a step. Two steps with equal keys give interchangeable results.
 #[derive(Clone)]
 pub struct Key(Sha256);
@@ -55,6 +57,7 @@ impl Key {
 }
 
 /// The cache directory.
+#[derive(Clone)]
 pub struct Cache {
     root: PathBuf,
 }
@@ -120,7 +123,7 @@ impl Cache {
         let file =
             File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
         if file.try_lock().is_err() {
-            eprintln!("another run is busy with {name}: waiting for it");
+            say(&format!("another run is busy with {name}: waiting for it"));
             file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
         }
         Ok(file)

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::cache::Cache;
 
 /// What every step needs to know.
+#[derive(Clone)]
 pub struct Context {
     /// The workspace's root.
     pub root: PathBuf,

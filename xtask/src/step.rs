@@ -1,14 +1,16 @@
-//! A long step: a spinner with the elapsed time on a terminal, plain lines elsewhere, and a log file.
+//! A long step: a spinner with the elapsed time on a terminal, plain lines elsewhere, and a log file. Several may be
+//! under way at once.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::context::Context;
 
@@ -16,6 +18,9 @@ use crate::context::Context;
 const TAIL: usize = 25;
 /// Without a terminal, a step says this often that it is still at work.
 const HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// The spinners of all steps under way, each with a line of the terminal.
+static SPINNERS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 /// A step under way.
 pub struct Step {
@@ -32,7 +37,7 @@ impl Step {
         File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let bar = std::io::stderr().is_terminal().then(|| spinner(title));
         if bar.is_none() {
-            eprintln!("{title} ...");
+            say(&format!("{title} ..."));
         }
         Ok(Self { title: title.to_owned(), bar, log, start: Instant::now() })
     }
@@ -85,7 +90,12 @@ impl Step {
         match &self.bar {
             Some(bar) => bar.set_message(line.trim().to_owned()),
             None if spoken.elapsed() >= HEARTBEAT => {
-                eprintln!("  {} s: {}", self.start.elapsed().as_secs(), line.trim());
+                say(&format!(
+                    "  {}, {} s: {}",
+                    self.title,
+                    self.start.elapsed().as_secs(),
+                    line.trim()
+                ));
                 *spoken = Instant::now();
             }
             None => {}
@@ -96,13 +106,10 @@ impl Step {
     pub fn done(self) {
         let line =
             format!("{} ... done in {:.1} s", self.title, self.start.elapsed().as_secs_f64());
-        match &self.bar {
-            Some(bar) => {
-                bar.finish_and_clear();
-                eprintln!("{line}");
-            }
-            None => eprintln!("{line}"),
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
         }
+        say(&line);
     }
 
     /// Where the output of the step's commands goes.
@@ -114,9 +121,15 @@ impl Step {
 fn spinner(title: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {prefix} [{elapsed}] {wide_msg:.dim}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner());
-    let bar = ProgressBar::new_spinner().with_style(style).with_prefix(title.to_owned());
+    let bar =
+        SPINNERS.add(ProgressBar::new_spinner()).with_style(style).with_prefix(title.to_owned());
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
+}
+
+/// Prints a line for the user, above the spinners if there are any.
+pub fn say(line: &str) {
+    SPINNERS.suspend(|| eprintln!("{line}"));
 }
 
 /// Runs a short command and returns what it prints.

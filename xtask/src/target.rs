@@ -16,7 +16,7 @@ use wait_timeout::ChildExt as _;
 use crate::cache::{Key, need_space};
 use crate::context::Context;
 use crate::debian::{Bootstrap, RELEASE, Variant};
-use crate::step::{Step, output};
+use crate::step::{Step, output, say};
 use crate::toolbox::unpack;
 
 /// The target's name.
@@ -100,7 +100,7 @@ fn has_source(sysroot: &Path) -> bool {
 }
 
 fn rustup_adds_it(sysroot: &Path) -> bool {
-    eprintln!("asking rustup for the target {TRIPLE} ...");
+    say(&format!("asking rustup for the target {TRIPLE} ..."));
     let spawned = Command::new("rustup")
         .args(["target", "add", TRIPLE])
         .stdin(Stdio::null())
