@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -99,6 +100,9 @@ fn parse_package_list(text: &str) -> Vec<String> {
 
 /// Finds mmdebstrap; as root on a Debian-like system, installs it.
 fn mmdebstrap(context: &Context) -> Result<PathBuf> {
+    // Of steps that run beside each other one installs it, and the others find it.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     if which::which("mmdebstrap").is_err() {
         install(context, "mmdebstrap", FOR_IMAGES)?;
     }
