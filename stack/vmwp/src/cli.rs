@@ -35,8 +35,9 @@ pub struct Cli {
     #[arg(long, value_name = "DIRECTORY", default_value = "/var/cache/zemin/kernels", value_parser = parse_kernel_cache)]
     pub kernel_cache: KernelCacheOption,
 
-    /// Seconds after which a kernel met for the first time is unpacked for the next start
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    /// Seconds after which a kernel met for the first time is unpacked for the next start: when the guest has booted,
+    /// as a rule, for it takes time from its processors
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub unpack_after: u64,
 
     /// Initial RAM disk
