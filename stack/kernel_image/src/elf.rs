@@ -1,7 +1,7 @@
 //! The unpacked payload: an ELF file, and the relocations behind it.
 
-use crate::packed::UNPACKED_MAX;
-use crate::{Error, Kernel, Packed, Relocations};
+use crate::packed::{Packed, UNPACKED_MAX};
+use crate::{Error, Kernel, Relocations};
 use object::LittleEndian as LE;
 use object::elf::{EM_X86_64, ET_EXEC, FileHeader64, PT_LOAD};
 use object::read::elf::{FileHeader, ProgramHeader};

@@ -24,8 +24,9 @@ mod relocations;
 
 pub use error::Error;
 pub use kept::Kept;
-pub use packed::Packed;
 pub use relocations::{Change, Relocations};
+
+use packed::Packed;
 
 /// A kernel as it lies in memory, linked for [`Kernel::base`].
 #[derive(Debug, Clone, PartialEq, Eq)]

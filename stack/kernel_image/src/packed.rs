@@ -31,8 +31,6 @@ pub struct Packed<'a> {
     pub base: u64,
     /// Bytes it needs from there on.
     pub init_size: u64,
-    /// What its address must be a multiple of: a power of two.
-    pub alignment: u64,
 }
 
 impl<'a> Packed<'a> {
@@ -66,7 +64,7 @@ impl<'a> Packed<'a> {
         if size > UNPACKED_MAX {
             return Err(Error::TooLarge { size, limit: UNPACKED_MAX });
         }
-        Ok(Self { payload, size, base, init_size: header.init_size.into(), alignment })
+        Ok(Self { payload, size, base, init_size: header.init_size.into() })
     }
 
     /// Unpacks the payload.
