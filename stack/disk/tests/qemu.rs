@@ -1,20 +1,54 @@
 //! Images made by `qemu-img` open here and images made here are sound to it, byte for byte.
 //!
 //! The program is the one that `ZEMIN_QEMU_IMG` names, or `qemu-img` on the path. Without either the tests are reported
-//! as ignored (see `build.rs`); one that is named and does not run makes them fail.
+//! as ignored; one that is named and does not run makes them fail.
 
 use disk::{Disk, FileStorage, OpenOptions, SectorSizes, Shrink, open_file, vhd, vhdx};
+use libtest_mimic::{Arguments, Trial};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const MIB: u64 = 1 << 20;
+/// Names the program.
+const VARIABLE: &str = "ZEMIN_QEMU_IMG";
+
+fn main() -> std::process::ExitCode {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_installed = std::env::split_paths(&path).any(|place| place.join("qemu-img").is_file());
+    let is_there = is_installed || std::env::var_os(VARIABLE).is_some();
+    let test = |name: &str, run: fn()| {
+        let trial = Trial::test(name, move || {
+            run();
+            Ok(())
+        });
+        trial.with_ignored_flag(!is_there)
+    };
+    let tests = vec![
+        test("our_vhdx_is_sound_to_qemu", our_vhdx_is_sound_to_qemu),
+        test(
+            "a_resized_and_trimmed_vhdx_is_sound_to_qemu",
+            a_resized_and_trimmed_vhdx_is_sound_to_qemu,
+        ),
+        test("qemu_replays_our_log", qemu_replays_our_log),
+        test("our_vhd_is_sound_to_qemu", our_vhd_is_sound_to_qemu),
+        test(
+            "images_by_qemu_open_here_and_stay_sound_to_it",
+            images_by_qemu_open_here_and_stay_sound_to_it,
+        ),
+        test(
+            "a_vhd_by_qemu_with_a_size_of_whole_cylinders_opens_here",
+            a_vhd_by_qemu_with_a_size_of_whole_cylinders_opens_here,
+        ),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+}
 
 fn qemu_img(arguments: &[&str]) {
-    let program = std::env::var_os("ZEMIN_QEMU_IMG").unwrap_or_else(|| OsString::from("qemu-img"));
+    let program = std::env::var_os(VARIABLE).unwrap_or_else(|| OsString::from("qemu-img"));
     let output = Command::new(&program).args(arguments).output().unwrap_or_else(|error| {
         panic!(
-            "{} cannot be run ({error}): install qemu-utils, or name the program in ZEMIN_QEMU_IMG",
+            "{} cannot be run ({error}): install qemu-utils, or name the program in {VARIABLE}",
             program.display()
         )
     });
@@ -119,8 +153,6 @@ fn create_vhd(path: &Path, size: u64, fixed: bool) {
     vhd::create(&FileStorage::create(path).unwrap(), &parameters).unwrap();
 }
 
-#[test]
-#[cfg_attr(not(has_qemu_img), ignore = "qemu-img is not installed, and ZEMIN_QEMU_IMG names none")]
 fn our_vhdx_is_sound_to_qemu() {
     for (fixed, block_size) in [(false, None), (false, Some(MIB)), (true, Some(2 * MIB))] {
         let mut bench = Bench::new(20 * MIB + 512);
@@ -135,8 +167,6 @@ fn our_vhdx_is_sound_to_qemu() {
     }
 }
 
-#[test]
-#[cfg_attr(not(has_qemu_img), ignore = "qemu-img is not installed, and ZEMIN_QEMU_IMG names none")]
 fn a_resized_and_trimmed_vhdx_is_sound_to_qemu() {
     let mut bench = Bench::new(20 * MIB);
     create_vhdx(&bench.path("a.vhdx"), 20 * MIB, false, Some(2 * MIB));
@@ -164,8 +194,6 @@ fn a_resized_and_trimmed_vhdx_is_sound_to_qemu() {
     bench.assert_qemu("a.vhdx", "vhdx");
 }
 
-#[test]
-#[cfg_attr(not(has_qemu_img), ignore = "qemu-img is not installed, and ZEMIN_QEMU_IMG names none")]
 fn qemu_replays_our_log() {
     let mut bench = Bench::new(20 * MIB);
     create_vhdx(&bench.path("a.vhdx"), 20 * MIB, false, Some(MIB));
@@ -194,8 +222,6 @@ fn qemu_replays_our_log() {
     bench.assert_disk("c.vhdx");
 }
 
-#[test]
-#[cfg_attr(not(has_qemu_img), ignore = "qemu-img is not installed, and ZEMIN_QEMU_IMG names none")]
 fn our_vhd_is_sound_to_qemu() {
     for fixed in [false, true] {
         let mut bench = Bench::new(20 * MIB + 512);
@@ -215,8 +241,6 @@ fn our_vhd_is_sound_to_qemu() {
     }
 }
 
-#[test]
-#[cfg_attr(not(has_qemu_img), ignore = "qemu-img is not installed, and ZEMIN_QEMU_IMG names none")]
 fn images_by_qemu_open_here_and_stay_sound_to_it() {
     let variants = [
         ("vhdx", "a.vhdx", "subformat=dynamic"),
@@ -247,8 +271,6 @@ fn images_by_qemu_open_here_and_stay_sound_to_it() {
     }
 }
 
-#[test]
-#[cfg_attr(not(has_qemu_img), ignore = "qemu-img is not installed, and ZEMIN_QEMU_IMG names none")]
 fn a_vhd_by_qemu_with_a_size_of_whole_cylinders_opens_here() {
     let mut bench = Bench::new(20 * MIB);
     bench.fill_model(1);
