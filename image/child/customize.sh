@@ -8,6 +8,8 @@ echo zemin-child > "$root/etc/hostname"
 echo "/dev/sda / ext4 rw 0 1" > "$root/etc/fstab"
 # Every machine that starts from this image gets its own.
 : > "$root/etc/machine-id"
+# What a first boot would do anew (ldconfig, users, catalogs) the packages did when they were installed, a moment ago.
+touch -r "$root/usr" "$root/etc/.updated" "$root/var/.updated"
 
 # With `zemin.report` on the kernel's command line the guest says on its console how it fares, and powers off.
 cat > "$root/etc/systemd/system/zemin-report.service" <<UNIT

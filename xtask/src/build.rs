@@ -42,12 +42,12 @@ pub fn run(context: &Context, options: &Options) -> Result<Artefacts> {
         guests::build(context, target)?;
     }
     let programs = stack::build(context, &toolbox)?;
-    children::build(context, &toolbox)?;
+    let kernels = children::build(context, &toolbox)?;
     let kernel = kernel.join().map_err(|_| anyhow!("building the root kernel panicked"))??;
     let parent = context.out.join("parent");
     std::fs::create_dir_all(&parent)?;
     copy(&kernel.image(), &parent.join("vmlinuz"))?;
-    let rootfs = rootfs::build(context, &toolbox, &kernel, &programs)?;
+    let rootfs = rootfs::build(context, &toolbox, &kernel, &programs, &kernels)?;
     let artefacts = Artefacts {
         qemu: qemu.words,
         qemu_environment: qemu.environment,

@@ -10,27 +10,32 @@
 //!
 //! The programs are linked statically: they run in initial RAM file systems.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use harness::Toolbox;
+use sha2::{Digest as _, Sha256};
 
 use crate::cache::{Key, need_space, remove_tree};
 use crate::context::Context;
 use crate::debian::{Bootstrap, RELEASE, Variant, package_list};
 use crate::kernel;
 use crate::stack::HOST;
-use crate::step::{Step, output};
+use crate::step::{Step, output, say};
 use crate::toolbox::{self, read, unpack};
 use crate::workspace::Workspace;
 
 /// The crate whose own tests are run in the parent.
 const IOCTLS: &str = "mshv-ioctls";
 
-/// Makes all of it.
-pub fn build(context: &Context, toolbox: &Toolbox) -> Result<()> {
+/// Directory of a cache entry: the kernel of that Debian, unpacked.
+const KEPT: &str = "kernels";
+
+/// Makes all of it. The result is the directory whose unpacked kernels the parent's workers shall know.
+pub fn build(context: &Context, toolbox: &Toolbox) -> Result<PathBuf> {
     let directory = context.out.join("children");
     fs::create_dir_all(&directory)?;
     link(&kernels(context)?, &directory.join("kernels"))?;
@@ -44,7 +49,7 @@ pub fn build(context: &Context, toolbox: &Toolbox) -> Result<()> {
     let tests = ioctls(context, toolbox, &step)?;
     strip(&step, toolbox, &tests, &directory.join("mshv-ioctls-tests"))?;
     step.done();
-    Ok(())
+    Ok(debian.join(KEPT))
 }
 
 /// Makes what only tests need.
@@ -115,7 +120,7 @@ const TOOLS_SIZE: &str = "512M";
 fn debian(context: &Context, toolbox: &Toolbox) -> Result<PathBuf> {
     let packages = package_list(&context.file("image/child/packages"))?;
     let script = read(&context.file("image/child/customize.sh"))?;
-    let key = Key::new(2).text(RELEASE).text(&packages.join(" ")).text(&script);
+    let key = Key::new(3).text(RELEASE).text(&packages.join(" ")).text(&script);
     context.cache.entry("child-debian", &key, |partial| {
         need_space(partial, 4000, "making a child's Debian")?;
         let step = Step::begin(context, "child-debian", "making a child's Debian")?;
@@ -124,6 +129,7 @@ fn debian(context: &Context, toolbox: &Toolbox) -> Result<PathBuf> {
         bootstrap.run(context, &step, &archive)?;
         fs::create_dir(&store)?;
         take_boot_files(&step, &archive, &store)?;
+        keep_kernel(&store.join("vmlinuz"), &partial.join(KEPT))?;
         let raw = partial.join("debian.raw");
         step.run(make_file_system(toolbox, &raw, DISK_SIZE).arg("-d").arg(&archive))?;
         fs::remove_file(&archive)?;
@@ -188,6 +194,27 @@ fn take_boot_files(step: &Step, archive: &Path, directory: &Path) -> Result<()> 
         fs::rename(found.path(), directory.join(kind))?;
     }
     remove_tree(&unpacked)
+}
+
+/// Unpacks the kernel into the new `directory`, as a worker would that has met it before. What it could not unpack, it would leave
+/// to the guest.
+fn keep_kernel(image: &Path, directory: &Path) -> Result<()> {
+    fs::create_dir(directory)?;
+    let image = fs::read(image)?;
+    match kernel_image::Kernel::unpack(&image) {
+        Ok(kernel) => {
+            let hash = Sha256::digest(&image);
+            let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            let name = hash + kernel_image::SUFFIX;
+            let mut out = BufWriter::new(File::create(directory.join(name))?);
+            kernel.keep(&mut out)?;
+            Ok(out.flush()?)
+        }
+        Err(error) => {
+            say(&format!("the child's kernel will unpack itself: {error}"));
+            Ok(())
+        }
+    }
 }
 
 /// The file system's source follows. The order of mke2fs's words does not matter to it.

@@ -2,7 +2,8 @@
 //!
 //! Two stages, so that a change of ours costs seconds. The base (mmdebstrap, `image/parent/packages`
 //! and `customize.sh`) is an archive in the cache. The image is that archive with the kernel's modules,
-//! `image/parent/overlay/`, the stack's programs and the user's ssh keys laid over it.
+//! `image/parent/overlay/`, the stack's programs, the unpacked kernels of children that come with it, and the user's ssh keys
+//! laid over it.
 
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -22,17 +23,18 @@ use harness::Toolbox;
 /// The image's size. It is sparse: on disk it takes what is in it.
 const SIZE: &str = "3G";
 
-/// Makes `out/parent/rootfs.img`, unless it is there already and made from the same inputs.
+/// Makes `out/parent/rootfs.img`, with what is in the directory `kernels` as kernels that workers have met, unless it is there already and made from the same inputs.
 pub fn build(
     context: &Context,
     toolbox: &Toolbox,
     kernel: &Kernel,
     programs: &[PathBuf],
+    kernels: &Path,
 ) -> Result<PathBuf> {
     let base = base(context)?;
     let image = context.out.join("parent/rootfs.img");
     let stamp = context.out.join("parent/.rootfs.key");
-    let layers = layers(context, kernel, programs)?;
+    let layers = layers(context, kernel, programs, kernels)?;
     let key = layers.key(Key::new(1).text(SIZE).text(&base.display().to_string())).name();
     if image.exists() && fs::read_to_string(&stamp).is_ok_and(|old| old == key) {
         return Ok(image);
@@ -64,7 +66,12 @@ fn base(context: &Context) -> Result<PathBuf> {
     })
 }
 
-fn layers(context: &Context, kernel: &Kernel, programs: &[PathBuf]) -> Result<Layers> {
+fn layers(
+    context: &Context,
+    kernel: &Kernel,
+    programs: &[PathBuf],
+    kernels: &Path,
+) -> Result<Layers> {
     let mut layers = Layers::new();
     layers.tree(Path::new("usr/lib/modules"), &kernel.modules().join("lib/modules"))?;
     layers.tree(Path::new(""), &context.file("image/parent/overlay"))?;
@@ -72,6 +79,7 @@ fn layers(context: &Context, kernel: &Kernel, programs: &[PathBuf]) -> Result<La
         let name = program.file_name().context("a program without a name")?;
         layers.copy(Path::new("usr/local/bin").join(name), program)?;
     }
+    layers.tree(Path::new("var/cache/zemin/kernels"), kernels)?;
     let keys = ssh_keys();
     if !keys.is_empty() {
         layers.file("root/.ssh/authorized_keys", keys.into_bytes(), 0o600);

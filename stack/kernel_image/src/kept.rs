@@ -11,6 +11,9 @@ use zerocopy::{FromZeros, IntoBytes};
 const MAGIC: [u8; 8] = *b"ZEMINKRN";
 /// Of this layout, and of what [`Kernel::unpack`] makes of a kernel.
 pub const VERSION: u32 = 1;
+/// Ends the names of files of this version. Before it stands the SHA-256 of the bzImage, in hexadecimal: kernels come from
+/// guests' disks, and none may be taken for another.
+pub const SUFFIX: &str = ".kernel1";
 /// Where the image begins: page-aligned, as page caches and guests have it.
 const IMAGE: usize = 0x1000;
 

@@ -5,12 +5,11 @@
 //!                 └─ no ──▶ the guest unpacks it by itself; a while later a thread does, too, and keeps it
 //! ```
 //!
-//! A kept kernel has the name of the SHA-256 of its bzImage: kernels come from guests' disks, and none may be taken for another.
-//! It appears under that name when it is on the disk as a whole. What does not work here is told in the log, and starts no VM
-//! less.
+//! A kept kernel appears under its name ([`SUFFIX`]) when it is on the disk as a whole. What does not work here is told in the
+//! log, and starts no VM less.
 
 use anyhow::{Context, ensure};
-use kernel_image::{Kept, Kernel};
+use kernel_image::{Kept, Kernel, SUFFIX};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, linkat, open};
 use sha2::{Digest, Sha256};
 use std::fs::{self, DirBuilder, File};
@@ -22,8 +21,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// Part of each name: what is kept differently has others.
-const SUFFIX: &str = ".kernel1";
 /// Most kernels that are kept, and most bytes of them. What was used last stays.
 const KERNELS_MAX: usize = 8;
 const BYTES_MAX: u64 = 512 << 20;
