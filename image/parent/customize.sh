@@ -4,7 +4,7 @@ root=$1
 
 # A development image: root logs in on the serial console without a password; over ssh only with a key.
 chroot "$root" passwd -q -d root
-chroot "$root" systemctl -q enable systemd-networkd.service systemd-resolved.service ssh.socket
+chroot "$root" systemctl -q enable systemd-networkd.service ssh.socket
 # sshd starts with the first connection.
 chroot "$root" systemctl -q disable ssh.service
 chroot "$root" systemctl -q set-default multi-user.target
@@ -39,7 +39,8 @@ for name in 55-dm 60-drm 60-fido-id 60-infiniband 60-persistent-alsa 60-persiste
     ln -sf /dev/null "$root/etc/udev/rules.d/$name.rules"
 done
 
-# The network stub's address, whether or not resolved was running when the package was set up.
-ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
+# The emulator's name server: a daemon that learns it took as long at boot as the network did.
+rm -f "$root/etc/resolv.conf"
+echo "nameserver 10.0.2.3" > "$root/etc/resolv.conf"
 
 rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/*.log "$root"/var/log/apt

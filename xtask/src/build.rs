@@ -43,11 +43,14 @@ pub fn run(context: &Context, options: &Options) -> Result<Artefacts> {
     }
     let programs = stack::build(context, &toolbox)?;
     let kernels = children::build(context, &toolbox)?;
+    let base = rootfs::base(context)?;
     let kernel = kernel.join().map_err(|_| anyhow!("building the root kernel panicked"))??;
     let parent = context.out.join("parent");
     std::fs::create_dir_all(&parent)?;
     copy(&kernel.image(), &parent.join("vmlinuz"))?;
-    let rootfs = rootfs::build(context, &toolbox, &kernel, &programs, &kernels)?;
+    let parts =
+        rootfs::Parts { base: &base, kernel: &kernel, programs: &programs, kernels: &kernels };
+    let rootfs = rootfs::build(context, &toolbox, &parts)?;
     let artefacts = Artefacts {
         qemu: qemu.words,
         qemu_environment: qemu.environment,

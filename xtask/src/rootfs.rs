@@ -22,27 +22,34 @@ use harness::Toolbox;
 
 /// The image's size. It is sparse: on disk it takes what is in it.
 const SIZE: &str = "3G";
+/// The file in the cache entry of the base.
+const ARCHIVE: &str = "base.tar";
 
-/// Makes `out/parent/rootfs.img`, with what is in the directory `kernels` as kernels that workers have met, unless it is there already and made from the same inputs.
-pub fn build(
-    context: &Context,
-    toolbox: &Toolbox,
-    kernel: &Kernel,
-    programs: &[PathBuf],
-    kernels: &Path,
-) -> Result<PathBuf> {
-    let base = base(context)?;
+/// What the image is made of.
+pub struct Parts<'a> {
+    /// The archive that [`base`] made.
+    pub base: &'a Path,
+    /// Its modules go in.
+    pub kernel: &'a Kernel,
+    /// The stack's programs.
+    pub programs: &'a [PathBuf],
+    /// Directory of unpacked kernels, as if the workers had met them before.
+    pub kernels: &'a Path,
+}
+
+/// Makes `out/parent/rootfs.img`, unless it is there already and made from the same inputs.
+pub fn build(context: &Context, toolbox: &Toolbox, parts: &Parts<'_>) -> Result<PathBuf> {
     let image = context.out.join("parent/rootfs.img");
     let stamp = context.out.join("parent/.rootfs.key");
-    let layers = layers(context, kernel, programs, kernels)?;
-    let key = layers.key(Key::new(1).text(SIZE).text(&base.display().to_string())).name();
+    let layers = layers(context, parts)?;
+    let key = layers.key(Key::new(1).text(SIZE).text(&parts.base.display().to_string())).name();
     if image.exists() && fs::read_to_string(&stamp).is_ok_and(|old| old == key) {
         return Ok(image);
     }
     let step = Step::begin(context, "rootfs", "writing the parent OS's image")?;
     let partial = context.out.join("parent/rootfs.partial");
     need_space(&context.out, 1500, "the parent OS's image")?;
-    write(&step, toolbox, &base.join("base.tar"), &layers, &partial)?;
+    write(&step, toolbox, parts.base, &layers, &partial)?;
     let _ = fs::remove_file(&stamp);
     fs::rename(&partial, &image)?;
     fs::write(&stamp, key)?;
@@ -50,36 +57,33 @@ pub fn build(
     Ok(image)
 }
 
-fn base(context: &Context) -> Result<PathBuf> {
+/// The archive of the system without anything of ours. It needs nothing that is built here.
+pub fn base(context: &Context) -> Result<PathBuf> {
     let packages = package_list(&context.file("image/parent/packages"))?;
     let script_path = context.file("image/parent/customize.sh");
     let script =
         fs::read_to_string(&script_path).context("cannot read image/parent/customize.sh")?;
     let key = Key::new(1).text(RELEASE).text(&packages.join(" ")).text(&script);
-    context.cache.entry("rootfs", &key, |partial| {
+    let entry = context.cache.entry("rootfs", &key, |partial| {
         need_space(partial, 2500, "making the parent OS")?;
         let step = Step::begin(context, "rootfs-base", "making the parent OS")?;
         let bootstrap = Bootstrap::new(Variant::Apt, &packages).customize(script);
-        bootstrap.run(context, &step, &partial.join("base.tar"))?;
+        bootstrap.run(context, &step, &partial.join(ARCHIVE))?;
         step.done();
         Ok(())
-    })
+    })?;
+    Ok(entry.join(ARCHIVE))
 }
 
-fn layers(
-    context: &Context,
-    kernel: &Kernel,
-    programs: &[PathBuf],
-    kernels: &Path,
-) -> Result<Layers> {
+fn layers(context: &Context, parts: &Parts<'_>) -> Result<Layers> {
     let mut layers = Layers::new();
-    layers.tree(Path::new("usr/lib/modules"), &kernel.modules().join("lib/modules"))?;
+    layers.tree(Path::new("usr/lib/modules"), &parts.kernel.modules().join("lib/modules"))?;
     layers.tree(Path::new(""), &context.file("image/parent/overlay"))?;
-    for program in programs {
+    for program in parts.programs {
         let name = program.file_name().context("a program without a name")?;
         layers.copy(Path::new("usr/local/bin").join(name), program)?;
     }
-    layers.tree(Path::new("var/cache/zemin/kernels"), kernels)?;
+    layers.tree(Path::new("var/cache/zemin/kernels"), parts.kernels)?;
     let keys = ssh_keys();
     if !keys.is_empty() {
         layers.file("root/.ssh/authorized_keys", keys.into_bytes(), 0o600);

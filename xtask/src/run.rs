@@ -115,12 +115,8 @@ fn words(artefacts: &Artefacts, options: &Options, port: Option<u16>) -> Result<
     if let Some(port) = port {
         machine = machine.forward_ssh(port);
     }
-    if let Some(images) = images(artefacts, options) {
-        let keep = if options.persist { "off" } else { "on" };
-        let drive =
-            format!("if=none,id=images,format=raw,snapshot={keep},file={}", images.display());
-        let device = "virtio-blk-pci,drive=images,serial=zemin-images";
-        machine = machine.parent_args("zemin.example").extra(["-drive", &drive, "-device", device]);
+    if let Some(image) = child_disk(artefacts, options) {
+        machine = machine.child_disk(image);
     }
     machine = machine.extra(["-serial", "mon:stdio"]);
     if options.gdb {
@@ -130,9 +126,9 @@ fn words(artefacts: &Artefacts, options: &Options, port: Option<u16>) -> Result<
 }
 
 /// The disk with the child's image, if there is to be a child.
-fn images(artefacts: &Artefacts, options: &Options) -> Option<PathBuf> {
-    let images = artefacts.out.join("children/debian.img");
-    (!options.bare && !options.no_child && images.exists()).then_some(images)
+fn child_disk(artefacts: &Artefacts, options: &Options) -> Option<PathBuf> {
+    let image = artefacts.out.join("children/debian.img");
+    (!options.bare && !options.no_child && image.exists()).then_some(image)
 }
 
 fn hint(options: &Options, port: Option<u16>) {

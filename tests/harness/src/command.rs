@@ -40,6 +40,9 @@ pub(crate) fn words(machine: &Machine, artefacts: &Artefacts) -> Result<Vec<Stri
     if machine.parent == Parent::Debian {
         disk(machine, exists(&artefacts.rootfs)?, &mut words);
     }
+    if let Some(image) = &machine.child_disk {
+        child_disk(machine, exists(image)?, &mut words);
+    }
     boot(machine, artefacts, &mut words)?;
     words.0.extend(machine.extra.iter().cloned());
     Ok(words.0)
@@ -97,6 +100,14 @@ fn disk(machine: &Machine, image: &Path, words: &mut Words) {
             Disk::Ahci => "ide-hd,drive=disk0,bus=ide.0",
         },
     );
+}
+
+/// The parent knows it by its serial number (`image/parent/overlay/usr/lib/zemin/example`).
+fn child_disk(machine: &Machine, image: &Path, words: &mut Words) {
+    let snapshot = if machine.persist { "off" } else { "on" };
+    let file = escaped(image);
+    words.add("-drive", format!("if=none,id=images,format=raw,snapshot={snapshot},file={file}"));
+    words.add("-device", "virtio-blk-pci,drive=images,serial=zemin-images");
 }
 
 fn boot(machine: &Machine, artefacts: &Artefacts, words: &mut Words) -> Result<()> {
@@ -173,6 +184,9 @@ pub(crate) fn parent_args(machine: &Machine) -> String {
             Disk::Ahci => "sda",
         };
         words.push(format!("root=/dev/{device} rw"));
+    }
+    if machine.child_disk.is_some() {
+        words.push("zemin.example".to_owned());
     }
     words.extend(machine.parent_args.iter().cloned());
     words.join(" ")

@@ -84,6 +84,7 @@ pub struct Machine {
     pub(crate) paused: bool,
     pub(crate) on_reset: OnReset,
     pub(crate) parent: Parent,
+    pub(crate) child_disk: Option<PathBuf>,
     pub(crate) media: Media,
     pub(crate) hypervisor: Option<PathBuf>,
     pub(crate) kernel: Option<PathBuf>,
@@ -110,6 +111,7 @@ impl Default for Machine {
             paused: false,
             on_reset: OnReset::default(),
             parent: Parent::default(),
+            child_disk: None,
             media: Media::default(),
             hypervisor: None,
             kernel: None,
@@ -195,6 +197,11 @@ impl Machine {
     /// What the hypervisor is to start.
     pub fn parent(self, parent: Parent) -> Self {
         Self { parent, ..self }
+    }
+
+    /// A disk with a child's image (`out/children/debian.img`): Debian as the parent starts that child when it boots.
+    pub fn child_disk(self, image: impl Into<PathBuf>) -> Self {
+        Self { child_disk: Some(image.into()), ..self }
     }
 
     /// What the firmware boots from. With anything but [`Media::Direct`] the medium itself says what is

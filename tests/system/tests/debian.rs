@@ -74,11 +74,12 @@ impl Variant {
 
 type Check = fn(&mut Running, Variant) -> Result<()>;
 
-const CHECKS: [(&str, Check); 5] = [
+const CHECKS: [(&str, Check); 6] = [
     ("all_units_start", units),
     ("network_has_an_address_and_reaches_its_gateway", network),
     ("disk_and_network_work_under_load_at_once", load),
     ("devices_interrupt_through_the_right_controller", controllers),
+    ("sshd_answers", sshd),
     ("kernel_does_not_complain", quiet),
 ];
 
@@ -115,6 +116,14 @@ fn network(parent: &mut Running, _: Variant) -> Result<()> {
     })?;
     // The emulator's own gateway answers.
     parent.shell("ping -c 5 -i 0.2 -W 10 10.0.2.2")?.success()?;
+    Ok(())
+}
+
+/// It starts with the first connection.
+fn sshd(parent: &mut Running, _: Variant) -> Result<()> {
+    let banner = "exec 3<> /dev/tcp/127.0.0.1/22; read -r line <&3; echo \"$line\"";
+    let text = parent.shell_within(&format!("bash -c '{banner}'"), LIMIT)?.success()?;
+    ensure!(text.starts_with("SSH-2.0-"), "{text}");
     Ok(())
 }
 
