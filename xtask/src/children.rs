@@ -203,9 +203,7 @@ fn keep_kernel(image: &Path, directory: &Path) -> Result<()> {
     let image = fs::read(image)?;
     match kernel_image::Kernel::unpack(&image) {
         Ok(kernel) => {
-            let hash = Sha256::digest(&image);
-            let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-            let name = hash + kernel_image::SUFFIX;
+            let name = kernel_image::file_name(&Sha256::digest(&image));
             let mut out = BufWriter::new(File::create(directory.join(name))?);
             kernel.keep(&mut out)?;
             Ok(out.flush()?)

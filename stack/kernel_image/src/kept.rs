@@ -11,8 +11,7 @@ use zerocopy::{FromZeros, IntoBytes};
 const MAGIC: [u8; 8] = *b"ZEMINKRN";
 /// Of this layout, and of what [`Kernel::unpack`] makes of a kernel.
 pub const VERSION: u32 = 1;
-/// Ends the names of files of this version. Before it stands the SHA-256 of the bzImage, in hexadecimal: kernels come from
-/// guests' disks, and none may be taken for another.
+/// Ends the names of files of this version.
 pub const SUFFIX: &str = ".kernel1";
 /// Where the image begins: page-aligned, as page caches and guests have it.
 const IMAGE: usize = 0x1000;
@@ -37,6 +36,12 @@ wire! {
     }
 }
 layout!(Head, 64, magic @ 0, version @ 8, base @ 16, entry @ 24, len @ 32, places @ 40);
+
+/// The file's name, by the SHA-256 of its bzImage: kernels come from guests' disks, and none may be taken for another.
+pub fn file_name(sha256: &[u8]) -> String {
+    let hash: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    hash + SUFFIX
+}
 
 impl Kernel {
     /// Writes it, to be read by [`Kept::open`].

@@ -23,7 +23,7 @@ mod packed;
 mod relocations;
 
 pub use error::Error;
-pub use kept::{Kept, SUFFIX};
+pub use kept::{Kept, SUFFIX, file_name};
 pub use relocations::{Change, Relocations};
 
 use packed::Packed;

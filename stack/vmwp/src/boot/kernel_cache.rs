@@ -5,11 +5,11 @@
 //!                 └─ no ──▶ the guest unpacks it by itself; a while later a thread does, too, and keeps it
 //! ```
 //!
-//! A kept kernel appears under its name ([`SUFFIX`]) when it is on the disk as a whole. What does not work here is told in the
+//! A kept kernel appears under its name ([`file_name`]) when it is on the disk as a whole. What does not work here is told in the
 //! log, and starts no VM less.
 
 use anyhow::{Context, ensure};
-use kernel_image::{Kept, Kernel, SUFFIX};
+use kernel_image::{Kept, Kernel, SUFFIX, file_name};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, linkat, open};
 use sha2::{Digest, Sha256};
 use std::fs::{self, DirBuilder, File};
@@ -84,8 +84,8 @@ impl KernelCache {
         kept.map(Some).with_context(|| format!("{} was removed", path.display()))
     }
 
-    fn path(&self, hash: &str) -> PathBuf {
-        self.directory.join(hash.to_owned() + SUFFIX)
+    fn path(&self, sha256: &[u8]) -> PathBuf {
+        self.directory.join(file_name(sha256))
     }
 
     /// Nobody else may put kernels there.
@@ -138,7 +138,7 @@ impl KernelCache {
         ensure!(size <= PACKED_MAX, "it has {size} bytes");
         let mut packed = vec![0; size as usize];
         bzimage.read_exact_at(&mut packed, 0)?;
-        let path = self.path(&hex(&Sha256::digest(&packed)));
+        let path = self.path(&Sha256::digest(&packed));
         if !path.exists() {
             let kernel = Kernel::unpack(&packed)?;
             drop(packed);
@@ -193,24 +193,20 @@ fn free_memory() -> Option<u64> {
     Some(value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }
 
-/// SHA-256 of a file, in hexadecimal.
-fn hash(file: &File) -> io::Result<String> {
+/// SHA-256 of a file.
+fn hash(file: &File) -> io::Result<[u8; 32]> {
     let mut hash = Sha256::new();
     let mut chunk = vec![0; CHUNK];
     let mut at = 0;
     loop {
         match file.read_at(&mut chunk, at)? {
-            0 => return Ok(hex(&hash.finalize())),
+            0 => return Ok(hash.finalize().into()),
             read => {
                 hash.update(chunk.get(..read).unwrap_or_default());
                 at += read as u64;
             }
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
