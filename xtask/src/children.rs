@@ -120,7 +120,11 @@ const TOOLS_SIZE: &str = "512M";
 fn debian(context: &Context, toolbox: &Toolbox) -> Result<PathBuf> {
     let packages = package_list(&context.file("image/child/packages"))?;
     let script = read(&context.file("image/child/customize.sh"))?;
-    let key = Key::new(3).text(RELEASE).text(&packages.join(" ")).text(&script);
+    let key = Key::new(3)
+        .text(RELEASE)
+        .text(&packages.join(" "))
+        .text(&script)
+        .text(kernel_image::SUFFIX);
     context.cache.entry("child-debian", &key, |partial| {
         need_space(partial, 4000, "making a child's Debian")?;
         let step = Step::begin(context, "child-debian", "making a child's Debian")?;

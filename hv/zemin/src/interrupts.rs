@@ -163,7 +163,7 @@ pub fn set_guest_timer(lp: &Lp, deadline: u64) {
 ///
 /// One that is set to that already, and should have fired, is set anew: its interrupt may have been lost on its way.
 pub fn set_timer(lp: &Lp, deadline: u64) {
-    // A timer that fires early costs one look at the clock, setting it costs a register write: keep an earlier one.
+    // A timer that fires early costs one look at the clock, stopping it costs a register write.
     if deadline == u64::MAX {
         return;
     }
