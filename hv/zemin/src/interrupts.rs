@@ -126,8 +126,9 @@ pub fn send_kick(apic_id: u32) {
 
 /// Stops every other LP for good, by NMI.
 pub fn stop_other_lps() {
-    let (Some(apic), Some(this)) = (APIC.try_get(), lp::try_current()) else { return };
-    for lp in lp::all().filter(|lp| lp.index != this.index && lp.online.load(Ordering::Acquire)) {
+    let Some(apic) = APIC.try_get() else { return };
+    let this = lp::try_current().map(|lp| lp.index);
+    for lp in lp::all().filter(|lp| Some(lp.index) != this && lp.online.load(Ordering::Acquire)) {
         apic.send(lp.apic_id, Ipi::Nmi);
     }
 }

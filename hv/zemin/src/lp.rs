@@ -27,7 +27,7 @@ pub const MAX_CHILD_VPS: usize = 1024;
 pub struct Lp {
     /// First field: what `gs:0` reads.
     this: *const Lp,
-    /// Index, 0 for the one that booted.
+    /// Index, 0 for the one on which the parent begins.
     pub index: u32,
     /// Physical APIC id.
     pub apic_id: u32,
@@ -84,6 +84,19 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 pub fn create(apic_id: u32) -> Option<&'static Lp> {
     let index = COUNT.load(Ordering::Relaxed);
     let slot = LPS.get(index as usize)?;
+    let lp = allocate(index, apic_id)?;
+    slot.store(lp.this.cast_mut(), Ordering::Release);
+    COUNT.store(index + 1, Ordering::Release);
+    crate::sched::on_new_lp(index + 1);
+    Some(lp)
+}
+
+/// Creates the state of a processor that boots the others and is none of them. There is one at most.
+pub fn create_unlisted(apic_id: u32) -> Option<&'static Lp> {
+    allocate(MAX_LPS as u32, apic_id)
+}
+
+fn allocate(index: u32, apic_id: u32) -> Option<&'static Lp> {
     let pages = size_of::<Lp>().div_ceil(4096);
     let memory = crate::mem::phys::pointer(frames::alloc_contiguous(pages)?).cast::<Lp>();
     let mut tables = LpTables::new();
@@ -118,9 +131,6 @@ pub fn create(apic_id: u32) -> Option<&'static Lp> {
     };
     // SAFETY: fresh, aligned pool memory of sufficient size that is never freed.
     unsafe { memory.write(lp) };
-    slot.store(memory, Ordering::Release);
-    COUNT.store(index + 1, Ordering::Release);
-    crate::sched::on_new_lp(index + 1);
     // SAFETY: just initialised.
     Some(unsafe { &*memory })
 }

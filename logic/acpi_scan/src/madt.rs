@@ -126,6 +126,16 @@ impl Madt {
         }
     }
 
+    /// Treats the processor with this APIC id as if it were not there, if others are. Whether it did.
+    pub fn leave_out(&mut self, apic_id: u32) -> bool {
+        let has_others = self.enabled_lps().any(|lp| lp.apic_id != apic_id);
+        if has_others {
+            let ones = self.lps.iter_mut().filter(|lp| lp.apic_id == apic_id);
+            ones.for_each(|lp| lp.enabled = false);
+        }
+        has_others
+    }
+
     /// The logical processors that can be started.
     pub fn enabled_lps(&self) -> impl Iterator<Item = &LogicalProcessor> {
         self.lps.iter().filter(|lp| lp.enabled)

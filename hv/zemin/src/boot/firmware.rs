@@ -14,12 +14,16 @@ use core::ops::Deref;
 static ACPI: SpinLock<Acpi> = SpinLock::new(Acpi::empty());
 
 /// The tables' contents.
-pub struct Firmware(Guard<'static, Acpi>);
+pub struct Firmware {
+    acpi: Guard<'static, Acpi>,
+    /// Whether the calling LP stays in use after the boot.
+    pub uses_own: bool,
+}
 
 impl Deref for Firmware {
     type Target = Acpi;
     fn deref(&self) -> &Acpi {
-        &self.0
+        &self.acpi
     }
 }
 
@@ -71,20 +75,25 @@ pub fn load(input: &Input, own: u32) -> Firmware {
     });
     hide_tables(&acpi);
     let limit = input.options.lps.map_or(MAX_LPS, |lps| (lps as usize).min(MAX_LPS));
-    choose_lps(&mut acpi, limit, own);
-    Firmware(acpi)
+    let uses_own = input.options.boot_lp || !acpi.madt.leave_out(own);
+    if uses_own && !input.options.boot_lp {
+        log!(Level::Warn, "there is no LP but the one that boots: boot_lp=off has no effect");
+    }
+    choose_lps(&mut acpi, limit, own, uses_own);
+    Firmware { acpi, uses_own }
 }
 
-/// Leaves `limit` LPs. The parent is not to see the others, nor those that could be plugged in: it insists on having every
-/// LP that it sees.
-fn choose_lps(acpi: &mut Acpi, limit: usize, own: u32) {
+/// Leaves `limit` LPs, among them the calling one if it is to be used. The parent is not to see the others, nor those that
+/// could be plugged in: it insists on having every LP that it sees.
+fn choose_lps(acpi: &mut Acpi, limit: usize, own: u32, uses_own: bool) {
     let there = acpi.madt.enabled_lps().count();
-    acpi.madt.keep_lps(limit, own);
+    let other = acpi.madt.enabled_lps().next().map(|lp| lp.apic_id);
+    acpi.madt.keep_lps(limit, other.filter(|_| !uses_own).unwrap_or(own));
     let kept = acpi.madt.enabled_lps().count();
     if kept < there {
         log!(Level::Info, "{} of {there} LPs stay off (at most {limit})", there - kept);
     }
-    let keep = |id| id == own || acpi.madt.enabled_lps().any(|lp| lp.apic_id == id);
+    let keep = |id| (uses_own && id == own) || acpi.madt.enabled_lps().any(|lp| lp.apic_id == id);
     for madt in acpi.tables.iter().filter(|table| table.signature.0 == MADT) {
         if let Err(fault) = hide_processors(madt.address, keep, &Memory, apply) {
             log!(Level::Warn, "ACPI: {fault}");

@@ -69,14 +69,16 @@ pub fn largest_parent_page() -> PageSize {
 
 /// Where the loader's entry code arrives, on the boot stack and with the boot tables.
 extern "C" fn boot_main(magic: u32, info: u32) -> ! {
-    boot(magic, info);
-    run::run()
+    if boot(magic, info) {
+        run::run()
+    }
+    cpu::halt_forever()
 }
 
 /// Everything up to the parent's first instruction. What it needs of the stack, which is a good part, is free when it returns:
-/// the first LP stays on the boot stack.
+/// the calling LP stays on the boot stack. Whether that one runs guests from now on.
 #[inline(never)]
-fn boot(magic: u32, info: u32) {
+fn boot(magic: u32, info: u32) -> bool {
     trap::init();
     let input = input::load(magic, info.into());
     log!(Level::Info, "Zemin {} build {}", crate::VERSION, BuildId(&build_id()));
@@ -111,6 +113,7 @@ fn boot(magic: u32, info: u32) {
     );
     crate::log::quiet_console();
     smp::release();
+    firmware.uses_own
 }
 
 /// Brings up the calling LP, then the others.
@@ -125,7 +128,8 @@ fn start_lps(capabilities: Capabilities, input: &input::Input, firmware: &firmwa
     };
     interrupts::APIC.set(apic);
     CAPABILITIES.set(capabilities);
-    let Some(lp) = lp::create(apic_id()) else {
+    let create = if firmware.uses_own { lp::create } else { lp::create_unlisted };
+    let Some(lp) = create(apic_id()) else {
         crash::refuse(format_args!("out of memory for the first LP"));
     };
     lp.adopt();
@@ -146,7 +150,10 @@ fn start_lps(capabilities: Capabilities, input: &input::Input, firmware: &firmwa
             firmware.time_standard()
         )),
     }
-    enable_virtualization(lp);
+    // A processor that runs no guest stays as it is, see docs/debugging.md on why that is wanted of it.
+    if firmware.uses_own {
+        enable_virtualization(lp);
+    }
     smp::start_others(input, firmware.apic_ids());
 }
 

@@ -269,6 +269,22 @@ fn hidden_processors_are_gone_and_the_others_stay() {
 }
 
 #[test]
+fn a_processor_is_left_out_if_others_are_there() {
+    let entry = |id: u8| [0, 8, id, id, 1, 0, 0, 0];
+    let left = |ids: &[u8], without| {
+        let entries: Vec<_> = ids.iter().copied().map(entry).collect();
+        let entries: Vec<_> = entries.iter().map(|entry| &entry[..]).collect();
+        let mut acpi = scan(&firmware(&[madt(&entries)])).unwrap();
+        let done = acpi.madt.leave_out(without);
+        (done, acpi.madt.enabled_lps().map(|lp| lp.apic_id).collect::<Vec<_>>())
+    };
+    assert_eq!(left(&[0, 1, 2], 0), (true, std::vec![1, 2]));
+    assert_eq!(left(&[0, 1, 2], 1), (true, std::vec![0, 2]));
+    assert_eq!(left(&[4], 4), (false, std::vec![4]));
+    assert_eq!(left(&[4, 5], 9), (true, std::vec![4, 5]));
+}
+
+#[test]
 fn kept_processors_are_the_first_in_the_list_and_the_one_that_boots() {
     let entry = |id: u8| [0, 8, id, id, 1, 0, 0, 0];
     let entries = [0, 1, 2, 3].map(entry);

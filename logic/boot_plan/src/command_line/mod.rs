@@ -28,6 +28,8 @@ pub struct Options {
     pub parent_mem: Option<u64>,
     /// Logical processors started at most.
     pub lps: Option<u32>,
+    /// Whether the processor that the firmware started stays in use after the boot.
+    pub boot_lp: bool,
     /// Whether the parent is offered x2APIC.
     pub x2apic: bool,
     /// After a crash, halt instead of resetting the machine.
@@ -43,6 +45,7 @@ impl Options {
         loglevel: LogLevel::Info,
         parent_mem: None,
         lps: None,
+        boot_lp: true,
         x2apic: true,
         noreboot: false,
         exit_port: None,

@@ -49,6 +49,13 @@ pub const OPTIONS: &[OptionDoc] = &[
         apply: |options, value| processors(value).map(|value| options.lps = Some(value)),
     },
     OptionDoc {
+        name: "boot_lp",
+        value: "on or off",
+        default: "on",
+        help: "whether the processor that the firmware started stays in use after the boot",
+        apply: |options, value| on_off(value).map(|value| options.boot_lp = value),
+    },
+    OptionDoc {
         name: "x2apic",
         value: "on or off",
         default: "on",

@@ -21,12 +21,13 @@ fn an_empty_line_means_the_defaults() {
 #[test]
 fn every_option_is_read() {
     let all = options(
-        "console=com2,9600 loglevel=debug parent_mem=2G lps=4 x2apic=off noreboot exit_port=0xf4",
+        "console=com2,9600 loglevel=debug parent_mem=2G lps=4 boot_lp=off x2apic=off noreboot exit_port=0xf4",
     );
     assert_eq!(all.console, Console::Serial { port: 0x2F8, baud: 9600 });
     assert_eq!(all.loglevel, LogLevel::Debug);
     assert_eq!(all.parent_mem, Some(2 << 30));
     assert_eq!(all.lps, Some(4));
+    assert!(!all.boot_lp);
     assert!(!all.x2apic);
     assert!(all.noreboot);
     assert_eq!(all.exit_port, Some(0xF4));
@@ -62,6 +63,7 @@ fn bad_values_say_what_is_expected() {
         "lps=0",
         "lps=257",
         "lps=-1",
+        "boot_lp=1",
         "x2apic=maybe",
         "exit_port=0x10000",
         "exit_port=0xZZ",
