@@ -17,9 +17,9 @@ const PARENT_ARGS: &str = "console=ttyS0 panic=-1";
 pub(crate) fn words(machine: &Machine, artefacts: &Artefacts) -> Result<Vec<String>> {
     let mut words = Words(artefacts.qemu.clone());
     words.add("-machine", "q35");
-    words.add("-accel", threads(std::env::var("ZEMIN_TCG_THREADS").ok().as_deref()));
+    words.add("-accel", if is_one_thread(machine) { "tcg,thread=single" } else { "tcg" });
     words.add("-cpu", cpu(machine));
-    words.add("-smp", machine.lps.to_string());
+    words.add("-smp", (machine.lps + u32::from(has_boot_cpu(machine))).to_string());
     words.add("-m", machine.memory_mib.to_string());
     words.0.extend(["-nodefaults", "-no-user-config", "-display", "none"].map(str::to_owned));
     if machine.icount {
@@ -48,10 +48,17 @@ pub(crate) fn words(machine: &Machine, artefacts: &Artefacts) -> Result<Vec<Stri
     Ok(words.0)
 }
 
-/// One host thread runs all LPs, in turns, unless `multi` is asked for: with a thread for each, QEMU 10 now and then mixes up
-/// the states of guest and hypervisor at an exit (docs/debugging.md).
-fn threads(wanted: Option<&str>) -> &'static str {
-    if wanted == Some("multi") { "tcg" } else { "tcg,thread=single" }
+/// What must not happen in the order that host threads happen to run in: a count of instructions, and guests on the CPU
+/// that boots, see [`has_boot_cpu`]. A medium has a command line of its own, which uses that CPU.
+fn is_one_thread(machine: &Machine) -> bool {
+    machine.one_thread || machine.icount || machine.media != Media::Direct
+}
+
+/// Whether QEMU gets a CPU more than the machine has LPs, which boots the hypervisor and then rests. With a host thread for each
+/// CPU, what others do to their floating-point state can change the first one's global interrupt gate and nested paging
+/// (docs/debugging.md), so no guest may run there.
+fn has_boot_cpu(machine: &Machine) -> bool {
+    machine.lps > 1 && !machine.bare && !is_one_thread(machine)
 }
 
 struct Words(Vec<String>);
@@ -170,6 +177,9 @@ fn kernel<'a>(machine: &'a Machine, artefacts: &'a Artefacts) -> Result<&'a Path
 /// The hypervisor's command line.
 pub(crate) fn hv_args(machine: &Machine) -> String {
     let mut words = vec!["console=com1".to_owned()];
+    if has_boot_cpu(machine) {
+        words.push("boot_lp=off".to_owned());
+    }
     words.extend(machine.hv_args.iter().cloned());
     words.join(" ")
 }
@@ -268,6 +278,28 @@ mod tests {
         let modules = value(&words, "-initrd").expect("modules");
         assert_eq!(modules.split(',').count(), 2);
         assert!(!words.iter().any(|word| word.contains("disk0")), "an initramfs boot has no disk");
+    }
+
+    #[test]
+    fn guests_never_run_on_the_first_of_several_threads() {
+        let (_guard, artefacts) = artefacts();
+        let of = |machine: Machine| {
+            let machine = Machine { one_thread: false, ..machine };
+            let words = words(&machine, &artefacts).expect("complete");
+            let value = |option| value(&words, option).expect("there").to_owned();
+            let rests = words.iter().any(|word| word.contains("boot_lp=off"));
+            (value("-accel"), value("-smp"), rests)
+        };
+        let expected = |accel: &str, cpus: &str, rests| (accel.to_owned(), cpus.to_owned(), rests);
+        assert_eq!(of(Machine::new().lps(2)), expected("tcg", "3", true));
+        assert_eq!(of(Machine::new()), expected("tcg", "1", false));
+        assert_eq!(of(Machine::new().lps(2).bare(true)), expected("tcg", "2", false));
+        assert_eq!(
+            of(Machine::new().lps(2).icount(true)),
+            expected("tcg,thread=single", "2", false)
+        );
+        let medium = Machine::new().lps(2).media(Media::Cdrom(artefacts.kernel.clone()));
+        assert_eq!(of(medium), expected("tcg,thread=single", "2", false));
     }
 
     #[test]

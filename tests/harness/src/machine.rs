@@ -78,6 +78,7 @@ pub struct Machine {
     pub(crate) forward_ssh: Option<u16>,
     pub(crate) bare: bool,
     pub(crate) icount: bool,
+    pub(crate) one_thread: bool,
     pub(crate) xapic: bool,
     pub(crate) persist: bool,
     pub(crate) vga: bool,
@@ -105,6 +106,7 @@ impl Default for Machine {
             forward_ssh: None,
             bare: false,
             icount: false,
+            one_thread: std::env::var("ZEMIN_TCG_THREADS").is_ok_and(|wanted| wanted == "single"),
             xapic: false,
             persist: false,
             vga: false,
@@ -167,6 +169,11 @@ impl Machine {
     /// Guest time is an instruction count: 1 ns each, a wait costs nothing. One host thread runs all LPs.
     pub fn icount(self, icount: bool) -> Self {
         Self { icount, ..self }
+    }
+
+    /// One host thread runs all LPs, in turns.
+    pub fn one_thread(self, one_thread: bool) -> Self {
+        Self { one_thread, ..self }
     }
 
     /// LPs without x2APIC.

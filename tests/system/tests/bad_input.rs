@@ -99,7 +99,8 @@ fn halts() -> Result<()> {
     machine.wait_for("The machine is halted", Duration::from_secs(60))?;
     wait_until("halted processors", Duration::from_secs(30), || {
         let registers = machine.qmp().human("info registers -a")?;
-        Ok((registers.matches("HLT=1").count() == 2).then_some(()))
+        let (halted, all) = (registers.matches("HLT=1").count(), registers.matches("CPU#").count());
+        Ok((all >= 2 && halted == all).then_some(()))
     })?;
     // Nothing wakes them.
     machine.qmp().human("nmi")?;

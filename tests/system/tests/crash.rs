@@ -42,8 +42,9 @@ struct Broken {
     before: Vec<Registers>,
 }
 
+/// In one thread, so that the emulator's processors are the LPs.
 fn machine(lps: u32) -> Result<Machine> {
-    Ok(Machine::new().lps(lps).memory_mib(512).initrd(busybox()?))
+    Ok(Machine::new().lps(lps).one_thread(true).memory_mib(512).initrd(busybox()?))
 }
 
 fn break_it(machine: Machine) -> Result<Broken> {
