@@ -184,7 +184,21 @@ fn entries(table: &[u8], region: &Used) -> Result<Vec<MetadataEntry>> {
             return Err(fail(format!("item {} is there twice", entry.item)));
         }
     }
+    check_apart(entries).map_err(fail)?;
     Ok(entries.to_vec())
+}
+
+/// No item shares bytes with another: a new size, which is written over the old one, would change what else lies there.
+fn check_apart(entries: &[MetadataEntry]) -> Result<(), String> {
+    let mut items: Vec<_> = entries.iter().filter(|entry| entry.length.get() > 0).collect();
+    items.sort_by_key(|entry| entry.offset.get());
+    for (first, second) in items.iter().zip(items.iter().skip(1)) {
+        let end = u64::from(first.offset.get()) + u64::from(first.length.get());
+        if u64::from(second.offset.get()) < end {
+            return Err(format!("items {} and {} overlap", first.item, second.item));
+        }
+    }
+    Ok(())
 }
 
 fn is_known(entry: &MetadataEntry) -> bool {
@@ -250,5 +264,43 @@ impl Items<'_> {
             let offset = self.offset(PARENT_LOCATOR).unwrap_or(self.region);
             Error::malformed("VHDX parent locator", offset, reason)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::mem::offset_of;
+
+    const SOUND: Metadata = Metadata {
+        block_size: 1 << 20,
+        fixed: false,
+        has_parent: false,
+        size: 5 << 20,
+        id: Guid([7; 16]),
+        sectors: SectorSizes { logical: 512, physical: 4096 },
+        parent: None,
+        size_offset: 0,
+        unknown: 0,
+    };
+
+    /// The entries of a sound table in which the one of the disk size says another offset.
+    fn with_size_at(offset: u32) -> Result<Vec<MetadataEntry>> {
+        let mut table = SOUND.encode();
+        let size_entry = size_of::<MetadataTableHeader>() + size_of::<MetadataEntry>();
+        let at = size_entry + offset_of!(MetadataEntry, offset);
+        table[at..at + 4].copy_from_slice(&offset.to_le_bytes());
+        entries(&table, &Used { start: 0, len: 1 << 20, name: "metadata" })
+    }
+
+    #[test]
+    fn items_that_share_bytes_are_refused() {
+        const FIRST: u32 = METADATA_TABLE_LEN as u32;
+        assert_eq!(with_size_at(FIRST + 8).expect("as it was written").len(), 5);
+        assert!(with_size_at(FIRST + 64).is_ok(), "behind the others");
+        for offset in [FIRST, FIRST + 1, FIRST + 7, FIRST + 9, FIRST + 23] {
+            let error = with_size_at(offset).expect_err("not a place of its own").to_string();
+            assert!(error.contains("overlap"), "{offset:#x}: {error}");
+        }
     }
 }
