@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use harness::{Artefacts, Machine, Parent};
+use harness::{Artefacts, Machine, Parent, Running};
 use regex::Regex;
 use system_tests::{Tests, busybox, number, refusal, scratch, wait_until, without_exit_device};
 
@@ -54,6 +54,8 @@ pub fn tests() -> Tests {
     }
     tests.add("parent_gets_no_more_memory_than_parent_mem", capped);
     tests.add("hypervisor_uses_no_more_processors_than_lps", one_lp);
+    tests.add("processor_that_boots_is_the_parents_only_if_it_is_to_stay", boot_lp);
+    tests.add("the_only_processor_stays_whatever_is_asked", only_lp);
     tests
 }
 
@@ -136,5 +138,30 @@ fn one_lp() -> Result<()> {
         let list = parent.shell(&format!("cat /sys/devices/system/cpu/{cpus}"))?.success()?;
         ensure!(list.trim() == "0", "{cpus}: {list}");
     }
+    Ok(())
+}
+
+/// Which processors the parent has, by their APIC ids.
+fn apic_ids(parent: &mut Running) -> Result<Vec<u32>> {
+    let ids = parent.shell("awk '/^apicid/ { print $3 }' /proc/cpuinfo")?.success()?;
+    ids.lines().map(|id| Ok(id.trim().parse()?)).collect()
+}
+
+fn boot_lp() -> Result<()> {
+    // In one thread QEMU has as many processors as there are LPs.
+    for (option, expected) in [("boot_lp=on", vec![0, 1, 2]), ("boot_lp=off", vec![1, 2])] {
+        let mut parent = small()?.lps(3).one_thread(true).hv_args(option).boot()?;
+        let ids = apic_ids(&mut parent)?;
+        ensure!(ids == expected, "{option}: {ids:?}");
+    }
+    Ok(())
+}
+
+fn only_lp() -> Result<()> {
+    let mut parent = small()?.hv_args("boot_lp=off").boot()?;
+    let ids = apic_ids(&mut parent)?;
+    ensure!(ids == [0], "{ids:?}");
+    let console = parent.console();
+    ensure!(console.contains("boot_lp=off has no effect"), "{console}");
     Ok(())
 }
