@@ -10,12 +10,13 @@ use super::wire::{
 use crate::disk::SectorSizes;
 use crate::error::{Error, Result};
 use crate::guid::Guid;
-use crate::space::Used;
+use crate::space::{Space, Used};
 use crate::storage::{Storage, StorageExt};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 const TABLE: &str = "VHDX metadata table";
+const ITEM: &str = "VHDX metadata item";
 /// The longest item that is read: a parent locator with its paths.
 const ITEM_MAX: u32 = 1 << 20;
 
@@ -67,7 +68,7 @@ impl Metadata {
     fn check(&self, items: &Items<'_>) -> Result<()> {
         let fail = |item, reason: String| {
             let offset = items.offset(item).unwrap_or(items.region);
-            Err(Error::malformed("VHDX metadata item", offset, reason))
+            Err(Error::malformed(ITEM, offset, reason))
         };
         if !self.block_size.is_power_of_two() || !BLOCK_SIZES.contains(&self.block_size) {
             let reason = format!(
@@ -184,21 +185,18 @@ fn entries(table: &[u8], region: &Used) -> Result<Vec<MetadataEntry>> {
             return Err(fail(format!("item {} is there twice", entry.item)));
         }
     }
-    check_apart(entries).map_err(fail)?;
+    check_apart(entries, region)?;
     Ok(entries.to_vec())
 }
 
 /// No item shares bytes with another: a new size, which is written over the old one, would change what else lies there.
-fn check_apart(entries: &[MetadataEntry]) -> Result<(), String> {
-    let mut items: Vec<_> = entries.iter().filter(|entry| entry.length.get() > 0).collect();
-    items.sort_by_key(|entry| entry.offset.get());
-    for (first, second) in items.iter().zip(items.iter().skip(1)) {
-        let end = u64::from(first.offset.get()) + u64::from(first.length.get());
-        if u64::from(second.offset.get()) < end {
-            return Err(format!("items {} and {} overlap", first.item, second.item));
-        }
-    }
-    Ok(())
+fn check_apart(entries: &[MetadataEntry], region: &Used) -> Result<()> {
+    let items = entries.iter().filter(|entry| entry.length.get() > 0).map(|entry| Used {
+        start: region.start + u64::from(entry.offset.get()),
+        len: entry.length.get().into(),
+        name: ITEM,
+    });
+    Space::beside(items.collect(), 0, 0).map(drop)
 }
 
 fn is_known(entry: &MetadataEntry) -> bool {
@@ -244,7 +242,7 @@ impl Items<'_> {
         let (offset, len) = (self.region + u64::from(entry.offset.get()), entry.length.get());
         if len > ITEM_MAX {
             let reason = format!("the {name} takes {len} bytes, more than anybody writes");
-            return Err(Error::malformed("VHDX metadata item", offset, reason));
+            return Err(Error::malformed(ITEM, offset, reason));
         }
         self.storage.read_vec(offset, len as usize)
     }
@@ -254,7 +252,7 @@ impl Items<'_> {
         T::read_from_bytes(&bytes).map_err(|_| {
             let offset = self.offset(item).unwrap_or(self.region);
             let reason = format!("the {name} takes {} bytes, not {}", bytes.len(), size_of::<T>());
-            Error::malformed("VHDX metadata item", offset, reason)
+            Error::malformed(ITEM, offset, reason)
         })
     }
 
