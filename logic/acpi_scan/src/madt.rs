@@ -126,14 +126,12 @@ impl Madt {
         }
     }
 
-    /// Treats the processor with this APIC id as if it were not there, if others are. Whether it did.
-    pub fn leave_out(&mut self, apic_id: u32) -> bool {
-        let has_others = self.enabled_lps().any(|lp| lp.apic_id != apic_id);
-        if has_others {
-            let ones = self.lps.iter_mut().filter(|lp| lp.apic_id == apic_id);
-            ones.for_each(|lp| lp.enabled = false);
-        }
-        has_others
+    /// Treats the processor with this APIC id as if it were not there, and gives the first of the others. Without others it stays.
+    pub fn leave_out(&mut self, apic_id: u32) -> Option<u32> {
+        let other = self.enabled_lps().map(|lp| lp.apic_id).find(|&id| id != apic_id)?;
+        let ones = self.lps.iter_mut().filter(|lp| lp.apic_id == apic_id);
+        ones.for_each(|lp| lp.enabled = false);
+        Some(other)
     }
 
     /// The logical processors that can be started.

@@ -75,25 +75,24 @@ pub fn load(input: &Input, own: u32) -> Firmware {
     });
     hide_tables(&acpi);
     let limit = input.options.lps.map_or(MAX_LPS, |lps| (lps as usize).min(MAX_LPS));
-    let uses_own = input.options.boot_lp || !acpi.madt.leave_out(own);
-    if uses_own && !input.options.boot_lp {
+    let other = if input.options.boot_lp { None } else { acpi.madt.leave_out(own) };
+    if !input.options.boot_lp && other.is_none() {
         log!(Level::Warn, "there is no LP but the one that boots: boot_lp=off has no effect");
     }
-    choose_lps(&mut acpi, limit, own, uses_own);
-    Firmware { acpi, uses_own }
+    choose_lps(&mut acpi, limit, other.unwrap_or(own));
+    Firmware { acpi, uses_own: other.is_none() }
 }
 
-/// Leaves `limit` LPs, among them the calling one if it is to be used. The parent is not to see the others, nor those that
-/// could be plugged in: it insists on having every LP that it sees.
-fn choose_lps(acpi: &mut Acpi, limit: usize, own: u32, uses_own: bool) {
+/// Leaves `limit` LPs, among them the one with APIC id `first`. The parent is not to see the others, nor those that could be
+/// plugged in: it insists on having every LP that it sees.
+fn choose_lps(acpi: &mut Acpi, limit: usize, first: u32) {
     let there = acpi.madt.enabled_lps().count();
-    let other = acpi.madt.enabled_lps().next().map(|lp| lp.apic_id);
-    acpi.madt.keep_lps(limit, other.filter(|_| !uses_own).unwrap_or(own));
+    acpi.madt.keep_lps(limit, first);
     let kept = acpi.madt.enabled_lps().count();
     if kept < there {
         log!(Level::Info, "{} of {there} LPs stay off (at most {limit})", there - kept);
     }
-    let keep = |id| (uses_own && id == own) || acpi.madt.enabled_lps().any(|lp| lp.apic_id == id);
+    let keep = |id| id == first || acpi.madt.enabled_lps().any(|lp| lp.apic_id == id);
     for madt in acpi.tables.iter().filter(|table| table.signature.0 == MADT) {
         if let Err(fault) = hide_processors(madt.address, keep, &Memory, apply) {
             log!(Level::Warn, "ACPI: {fault}");
